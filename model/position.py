@@ -1,0 +1,91 @@
+"""Position codes: sine maps, random Fourier features, rotary tables and the 1-D code of a pointer's age.
+
+Pure functions but for `RandomFourier`, whose random matrix is part of a checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["RandomFourier", "RotaryTable", "rotary_table", "rotate", "sine_1d", "sine_2d"]
+
+
+def _divisors(count: int, device: torch.device | None) -> Tensor:
+    index = torch.arange(count, dtype=torch.float32, device=device)
+    divisors: Tensor = 10000.0 ** (2 * torch.div(index, 2, rounding_mode="floor") / count)
+    return divisors
+
+
+def _interleaved_sine(length: int, features: int, device: torch.device | None) -> Tensor:
+    """Return [length, features]: sine in even and cosine in odd channels of the normalised position."""
+    place = torch.arange(1, length + 1, dtype=torch.float32, device=device)
+    angle = (place / (length + 1e-6) * 2 * math.pi)[:, None] / _divisors(features, device)
+    return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
+
+
+def sine_2d(channels: int, height: int, width: int, *, device: torch.device | None = None) -> Tensor:
+    """Return the fixed position map float32 [1, channels, height, width]; first half of the channels is y."""
+    half = channels // 2
+    rows = _interleaved_sine(height, half, device).T[:, :, None].expand(half, height, width)
+    columns = _interleaved_sine(width, half, device).T[:, None, :].expand(half, height, width)
+    return torch.cat((rows, columns))[None]
+
+
+def sine_1d(values: Tensor, channels: int) -> Tensor:
+    """Return the code [..., channels] of real `values` [...]: all sines, then all cosines."""
+    angle = values[..., None].float() / _divisors(channels // 2, values.device)
+    return torch.cat((angle.sin(), angle.cos()), dim=-1)
+
+
+class RandomFourier(nn.Module):
+    """Random Fourier features of a point in the unit square; the same code for clicks and for pixels."""
+
+    positional_encoding_gaussian_matrix: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Return [..., channels] for `points` [..., 2], (x, y) in [0, 1]."""
+        matrix = self.positional_encoding_gaussian_matrix
+        angle = 2 * math.pi * ((2 * points.to(matrix.dtype) - 1) @ matrix)
+        return torch.cat((angle.sin(), angle.cos()), dim=-1)
+
+    def dense(self, height: int, width: int) -> Tensor:
+        """Return the map [1, channels, height, width] of the pixel centres."""
+        matrix = self.positional_encoding_gaussian_matrix
+        y = (torch.arange(height, device=matrix.device, dtype=matrix.dtype) + 0.5) / height
+        x = (torch.arange(width, device=matrix.device, dtype=matrix.dtype) + 0.5) / width
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # H W 2
+        code: Tensor = self(grid)
+        return code.permute(2, 0, 1)[None]  # 1 C H W
+
+
+RotaryTable = tuple[Tensor, Tensor]
+
+
+def rotary_table(
+    channels: int, height: int, width: int, *, theta: float, device: torch.device | None = None
+) -> RotaryTable:
+    """Return (cos, sin), each float32 [height·width, channels/2]: x angles first, then y angles."""
+    index = torch.arange(0, channels, 4, dtype=torch.float32, device=device)
+    frequency = 1.0 / theta ** (index / channels)
+    x = torch.arange(width, dtype=torch.float32, device=device).repeat(height)
+    y = torch.arange(height, dtype=torch.float32, device=device).repeat_interleave(width)
+    angle = torch.cat((x[:, None] * frequency, y[:, None] * frequency), dim=1)
+    return angle.cos(), angle.sin()
+
+
+def rotate(tokens: Tensor, table: RotaryTable) -> Tensor:
+    """Rotate channel pairs of `tokens` [..., k·L, C] by a table over L positions, repeated k times."""
+    cos, sin = table
+    if tokens.shape[-2] == 0:
+        return tokens
+    repeated = tokens.float().unflatten(-2, (-1, cos.shape[0])).unflatten(-1, (-1, 2))  # ... k L C/2 2
+    real, imaginary = repeated.unbind(-1)
+    turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)
+    return turned.flatten(-2).flatten(-3, -2).to(tokens.dtype)

@@ -1,0 +1,297 @@
+"""SAM 2 as one pure module: weights and arithmetic, no frames, prompts or memory of its own.
+
+The parts in reading order: `encode_images` (once per frame), `condition` (look at memory), `sam_heads`
+(prompts → masks, scores and object pointer), `encode_memory` (mask → memory), and `track_step`, which strings
+them together for one frame. Frames are a batch dimension B, objects a batch dimension N; `ImageFeatures.select`
+goes from one to the other. Images are [B, 3, S, S], coordinates are (x, y) in pixels of the S×S input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.config import Sam2Config
+from model.layers import Mlp, resize
+from model.mask_decoder import DecoderOutput, MaskDecoder
+from model.memory_attention import MemoryAttention
+from model.memory_bank import FrameMemory, MemorySequence
+from model.memory_encoder import MemoryEncoder
+from model.neck import ImageEncoder
+from model.position import sine_2d
+from model.prompt_encoder import NO_POINT, PromptEncoder
+
+__all__ = [
+    "ABSENT_LOGIT",
+    "HeadsOutput",
+    "ImageFeatures",
+    "Points",
+    "Sam2",
+    "StepOutput",
+    "StepPrompt",
+    "uses_multimask",
+]
+
+ABSENT_LOGIT = -1024.0  # every mask logit of an object that is judged absent
+_MASK_SCALE, _MASK_BIAS = 20.0, -10.0
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+Points = tuple[Tensor, Tensor]  # coords [N, P, 2] in input pixels, labels [N, P]: 0, 1, box corners 2 and 3
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """What the image encoder says about B frames (or, after `select`, about the frames of N objects)."""
+
+    embedding: Tensor  # [B, C, h, w], h = w = S/16
+    embedding_pos: Tensor  # sine map [1, C, h, w]
+    high_res: tuple[Tensor, Tensor]  # skips [B, C/8, 4h, 4w] and [B, C/4, 2h, 2w]
+
+    def select(self, index: Tensor) -> ImageFeatures:
+        """Pick or repeat frames: `index` int64 [N] into the batch; the result has batch N."""
+        s0, s1 = self.high_res
+        return ImageFeatures(self.embedding[index], self.embedding_pos, (s0[index], s1[index]))
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsOutput:
+    """Answer of the SAM heads for N objects; M is 3 with multimask, else 1. Mask values are float32 logits."""
+
+    low_res_multimasks: Tensor  # [N, M, 4h, 4w]
+    high_res_multimasks: Tensor  # [N, M, S, S]
+    ious: Tensor  # predicted IoU of every candidate [N, M]
+    low_res: Tensor  # the candidate of best predicted IoU [N, 1, 4h, 4w]
+    high_res: Tensor  # the same [N, 1, S, S]
+    iou: Tensor  # its predicted IoU [N, 1]
+    pointer: Tensor  # object pointer [N, C]
+    object_score: Tensor  # logit that the object is visible [N, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPrompt:
+    """The prompt of one frame for N objects: nothing, points with earlier logits, or a mask."""
+
+    points: Points | None = None
+    mask_logits: Tensor | None = None  # the frame's previous answer [N, 1, 4h, 4w], refines points
+    mask: Tensor | None = None  # 0/1 mask [N, 1, S, S], taken over as it is
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """Answer of `track_step`."""
+
+    heads: HeadsOutput
+    memory: FrameMemory | None
+    conditioned: Tensor | None  # [N, C, h, w]; None for a mask prompt
+
+
+def uses_multimask(points: Points | None) -> bool:
+    """Whether the prompt is ambiguous: none or a single click. A box counts as two points."""
+    return points is None or points[0].shape[1] <= 1
+
+
+class Sam2(nn.Module):
+    """The network. State-dict keys are those of the official checkpoints."""
+
+    def __init__(self, config: Sam2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.image_size = config.image_size
+        self.dim = config.dim
+        self.mem_dim = config.memory.dim
+        self.image_encoder = ImageEncoder(config)
+        self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
+        self.memory_attention = MemoryAttention(config.dim, config.memory)
+        self.memory_encoder = MemoryEncoder(config.dim, config.memory.dim)
+        self.sam_prompt_encoder = PromptEncoder(config.dim, config.image_size)
+        self.sam_mask_decoder = MaskDecoder(config.dim, config.decoder)
+        self.obj_ptr_proj = Mlp((config.dim,) * 4)
+        self.obj_ptr_tpos_proj = nn.Linear(config.dim, config.memory.dim) if config.has_pointer_time else None
+        self._add_vectors(config)
+
+    def _add_vectors(self, config: Sam2Config) -> None:
+        self.maskmem_tpos_enc = _vector(config.memory.slots, 1, 1, config.memory.dim)
+        self.no_mem_embed = _vector(1, 1, config.dim)
+        # unused, but part of every official checkpoint; no gradient, so that no optimiser waits for one
+        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, config.dim), requires_grad=False)
+        self.no_obj_ptr = _vector(1, config.dim)
+        if config.has_absence_memory:
+            self.no_obj_embed_spatial: nn.Parameter | None = _vector(1, config.memory.dim)
+        else:
+            self.register_parameter("no_obj_embed_spatial", None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.maskmem_tpos_enc.device
+
+    def preprocess(self, rgb: Tensor) -> Tensor:
+        """Return normalised images float32 [B, 3, S, S] of `rgb` uint8 [B, H, W, 3] (aspect is not kept)."""
+        pixels = rgb.to(self.device).permute(0, 3, 1, 2).float()  # B 3 H W
+        pixels = resize(pixels, self.image_size, antialias=True) / 255
+        mean = pixels.new_tensor(_MEAN)[:, None, None]
+        std = pixels.new_tensor(_STD)[:, None, None]
+        return (pixels - mean) / std
+
+    def encode_images(self, images: Tensor) -> ImageFeatures:
+        """Encode normalised `images` [B, 3, S, S]; needed once per frame whatever the number of objects."""
+        fine, middle, embedding = self.image_encoder(images)
+        skips = self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle)
+        height, width = embedding.shape[-2:]
+        position = sine_2d(self.dim, height, width, device=embedding.device).to(embedding.dtype)
+        return ImageFeatures(embedding, position, skips)
+
+    def condition(self, features: ImageFeatures, memory: MemorySequence | None) -> Tensor:
+        """Return the embedding [N, C, h, w] after looking at `memory`; without any, + a learned vector."""
+        if memory is None:
+            return features.embedding + self.no_mem_embed.transpose(1, 2)[..., None]
+        conditioned: Tensor = self.memory_attention(features.embedding, features.embedding_pos, memory)
+        return conditioned
+
+    def sam_heads(
+        self,
+        conditioned: Tensor,
+        high_res: tuple[Tensor, Tensor],
+        *,
+        points: Points | None = None,
+        mask_logits: Tensor | None = None,
+        multimask: bool,
+    ) -> HeadsOutput:
+        """Answer N prompts on `conditioned` [N, C, h, w] with skips `high_res` (batch N).
+
+        `mask_logits` [N, 1, 4h, 4w] (any other side is resized) is the previous answer. Where the object score
+        is not positive, all mask logits become ABSENT_LOGIT (so masks get no gradient there).
+        """
+        height, width = conditioned.shape[-2:]
+        decoder, prompts = self.sam_mask_decoder, self.sam_prompt_encoder
+        sparse = prompts.points(*(self._no_points(conditioned) if points is None else points))
+        dense = prompts.no_mask() if mask_logits is None else self._encode_mask(mask_logits, height)
+        position = prompts.dense_position(height, width)
+        output: DecoderOutput = decoder(conditioned, position, sparse, dense, high_res)
+        return self._choose(output, multimask=multimask)
+
+    def _no_points(self, like: Tensor) -> Points:
+        count = like.shape[0]
+        return like.new_zeros(count, 1, 2), torch.full((count, 1), NO_POINT, device=like.device)
+
+    def _encode_mask(self, logits: Tensor, grid: int) -> Tensor:
+        return self.sam_prompt_encoder.mask(resize(logits, 4 * grid, antialias=True))
+
+    def _choose(self, output: DecoderOutput, *, multimask: bool) -> HeadsOutput:
+        """Keep the candidates asked for, blank absent objects, pick the best and make its pointer."""
+        masks, ious, tokens = self._candidates(output, multimask)
+        present = output.object_score > 0  # N 1
+        masks = torch.where(present[..., None, None], masks, ABSENT_LOGIT).float()
+        high_res = resize(masks, self.image_size)
+        best = ious.argmax(dim=1)
+        rows = torch.arange(best.shape[0], device=best.device)
+        pointer = self._mix_pointer(self.obj_ptr_proj(tokens[rows, best]), present)
+        return HeadsOutput(
+            low_res_multimasks=masks,
+            high_res_multimasks=high_res,
+            ious=ious,
+            low_res=masks[rows, best][:, None],
+            high_res=high_res[rows, best][:, None],
+            iou=ious[rows, best][:, None],
+            pointer=pointer,
+            object_score=output.object_score,
+        )
+
+    def _candidates(self, output: DecoderOutput, multimask: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return masks [N, M, 4h, 4w], IoUs [N, M] and pointer tokens [N, M, C]."""
+        if multimask:
+            return output.masks[:, 1:], output.ious[:, 1:], output.tokens[:, 1:]
+        if self.config.decoder.dynamic_multimask and not self.training:
+            masks, ious = self._stable_masks(output)
+        else:
+            masks, ious = output.masks[:, :1], output.ious[:, :1]
+        return masks, ious, output.tokens[:, :1]
+
+    def _stable_masks(self, output: DecoderOutput) -> tuple[Tensor, Tensor]:
+        """The single mask, or the best candidate for objects whose single mask is unstable."""
+        delta = self.config.decoder.stability_delta
+        inside = (output.masks[:, 0] > delta).flatten(1).sum(1).float()
+        outside = (output.masks[:, 0] > -delta).flatten(1).sum(1).float()
+        stability = torch.where(outside > 0, inside / outside.clamp(min=1), 1.0)
+        best = output.ious[:, 1:].argmax(dim=1) + 1
+        chosen = torch.where(stability >= self.config.decoder.stability_threshold, 0, best)
+        rows = torch.arange(chosen.shape[0], device=chosen.device)
+        return output.masks[rows, chosen][:, None], output.ious[rows, chosen][:, None]
+
+    def _mix_pointer(self, pointer: Tensor, present: Tensor) -> Tensor:
+        weight = present.to(pointer.dtype)
+        return weight * pointer + (1 - weight) * self.no_obj_ptr
+
+    def mask_as_output(self, features: ImageFeatures, mask: Tensor) -> HeadsOutput:
+        """Take `mask` float [N, 1, S, S] of 0 and 1 as the answer; only its pointer is computed."""
+        high_res = mask.float() * _MASK_SCALE + _MASK_BIAS
+        low_res = resize(high_res, high_res.shape[-1] // 4, antialias=True)
+        heads = self.sam_heads(
+            features.embedding,
+            features.high_res,
+            mask_logits=self.mask_downsample(mask.to(features.embedding.dtype)),
+            multimask=False,
+        )
+        present = (mask > 0).flatten(1).any(dim=1)[:, None]  # N 1
+        ious = torch.ones_like(heads.ious)
+        return HeadsOutput(
+            low_res_multimasks=low_res,
+            high_res_multimasks=high_res,
+            ious=ious,
+            low_res=low_res,
+            high_res=high_res,
+            iou=ious,
+            pointer=self._mix_pointer(heads.pointer, present),
+            object_score=present.float() * _MASK_SCALE + _MASK_BIAS,
+        )
+
+    def encode_memory(
+        self, features: ImageFeatures, high_res: Tensor, object_score: Tensor, *, binarize: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the memory map [N, Cm, h, w] and its sine position [1, Cm, h, w].
+
+        `high_res` are mask logits [N, 1, S, S]; `binarize` cuts them at 0 (for frames a person prompted);
+        `object_score` [N, 1] marks frames without the object (2.1).
+        """
+        mask = (high_res > 0).float() if binarize else high_res.float().sigmoid()
+        mask = (mask * _MASK_SCALE + _MASK_BIAS).to(features.embedding.dtype)
+        maskmem: Tensor = self.memory_encoder(features.embedding, mask)
+        if self.no_obj_embed_spatial is not None:
+            absent = (object_score <= 0).to(maskmem.dtype)[..., None, None]
+            maskmem = maskmem + absent * self.no_obj_embed_spatial[..., None, None]
+        height, width = maskmem.shape[-2:]
+        return maskmem, sine_2d(self.mem_dim, height, width, device=maskmem.device).to(maskmem.dtype)
+
+    def track_step(
+        self,
+        features: ImageFeatures,
+        memory: MemorySequence | None,
+        prompt: StepPrompt,
+        *,
+        remember: bool = True,
+        binarize: bool = False,
+    ) -> StepOutput:
+        """Answer one frame for N objects: prompts and memory in, masks and (if `remember`) memory out."""
+        if prompt.mask is not None:
+            heads, conditioned = self.mask_as_output(features, prompt.mask), None
+        else:
+            conditioned = self.condition(features, memory)
+            heads = self.sam_heads(
+                conditioned,
+                features.high_res,
+                points=prompt.points,
+                mask_logits=prompt.mask_logits,
+                multimask=uses_multimask(prompt.points),
+            )
+        if not remember:
+            return StepOutput(heads, None, conditioned)
+        maskmem, _ = self.encode_memory(features, heads.high_res, heads.object_score, binarize=binarize)
+        return StepOutput(heads, FrameMemory(maskmem, heads.pointer), conditioned)
+
+
+def _vector(*shape: int) -> nn.Parameter:
+    vector = nn.Parameter(torch.zeros(*shape))
+    nn.init.trunc_normal_(vector, std=0.02)
+    return vector
