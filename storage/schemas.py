@@ -1,10 +1,10 @@
 """The Arrow schema of every manifest: what the stages hand to each other, in one place.
 
-Frames are always indices into the *source* video. A mask is three columns, ``height``, ``width`` and ``counts``
-(COCO RLE, see :mod:`storage.masks`). Every schema carries its name and version as metadata, and a sort key: rows of
-equal content always make equal files. Optional columns are declared nullable; everything else must be present.
-No column holds wall-clock time (effort is counted from the start of a work session), so that a round that was
-killed and resumed writes the same bytes as one that was not.
+Frames are always indices into the *source* video. A mask is three columns, ``height``, ``width`` and
+``counts`` (COCO RLE, see :mod:`storage.masks`). Every schema carries its name and version as metadata, and
+has a sort key: rows of equal content always make equal files. Optional columns are nullable; the others
+must be there. No column holds wall-clock time (effort is counted from the start of a work session), so that
+a round that was killed and resumed writes the same bytes as one that was not.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ _COLUMNS = {
     # what a round sets out to do: one row a masklet to be made
     "plan": (
         "round_id:string masklet_id:string video_id:string object_id:int32 phase:int8 reason:string "
-        "first_frame:int32 x:float64 y:float64 name:string seed:int64"
+        "first_frame:int32 x:float64 y:float64 x0:float64? y0:float64? x1:float64? y1:float64? "
+        "name:string seed:int64"
     ),
+    # the videos a round takes on and how many objects are to be selected in each
+    "chosen": "round_id:string video_id:string wanted:int32",
     # what the model offers before a person looks
     "prelabels": f"masklet_id:string video_id:string object_id:int32 frame:int32 {_MASK} {_SCORES}",
     # what people submitted; a revision never changes once written
@@ -36,8 +39,8 @@ _COLUMNS = {
     ),
     # every act of a person, in seconds since that work session began
     "effort": (
-        "event_id:string round_id:string masklet_id:string revision:int32 actor:string role:string kind:string "
-        "frame:int32? x:float64? y:float64? positive:bool? at_s:float64 duration_s:float64"
+        "event_id:string round_id:string masklet_id:string revision:int32 actor:string role:string "
+        "kind:string frame:int32? x:float64? y:float64? positive:bool? at_s:float64 duration_s:float64"
     ),
     # one row a verifier and masklet revision; bad_from..bad_to are source frames, both inclusive
     "verdicts": (
@@ -49,11 +52,11 @@ _COLUMNS = {
         f"masklet_id:string video_id:string object_id:int32 frame:int32 {_MASK} {_SCORES} "
         "point_x:float64 point_y:float64 grid:int8"
     ),
-    # one whole version of the data set: every accepted masklet so far, with the manifest that holds its frames
+    # one whole version of the data set: every accepted masklet, with the manifest that holds its frames
     "dataset": (
-        "masklet_id:string revision:int32 video_id:string object_id:int32 round_id:string phase:int8 origin:string "
-        "split:string group:string first_frame:int32 frames_visible:int32 edited_frames:int32 mean_area:float64 "
-        "masks_key:string masks_sha256:string"
+        "masklet_id:string revision:int32 video_id:string object_id:int32 round_id:string phase:int8 "
+        "origin:string split:string group:string first_frame:int32 frames_visible:int32 edited_frames:int32 "
+        "mean_area:float64 masks_key:string masks_sha256:string"
     ),
     # one row a logged training step
     "training": (
@@ -72,6 +75,7 @@ _COLUMNS = {
 SORT_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "plan": ("video_id", "masklet_id"),
+        "chosen": ("video_id",),
         "prelabels": ("video_id", "masklet_id", "frame"),
         "annotations": ("masklet_id", "revision", "frame"),
         "effort": ("masklet_id", "revision", "actor", "at_s", "event_id"),
@@ -85,7 +89,7 @@ SORT_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Columns by which the rows of each manifest are sorted before they are written."""
 
-_TYPES = {
+_TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),
     "bool": pa.bool_(),
     "int8": pa.int8(),
