@@ -51,4 +51,4 @@ class Attention(nn.Module):
         return result
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)  # N heads L D
+        return torch.unflatten(x, 2, (self.heads, -1)).transpose(1, 2)  # N heads L D

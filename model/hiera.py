@@ -128,7 +128,7 @@ class WindowAttention(nn.Module):
         if self.pools:
             q = _pool(q)
             height, width = q.shape[1:3]
-        q, k, v = (t.flatten(1, 2).unflatten(2, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        q, k, v = (torch.unflatten(t.flatten(1, 2), 2, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
         y = F.scaled_dot_product_attention(q, k, v)  # B heads L D
         y = y.transpose(1, 2).reshape(batch, height, width, -1)  # B H W C
         result: Tensor = self.proj(y)
@@ -144,7 +144,7 @@ def _split_windows(x: Tensor, side: int) -> Tensor:
     """Pad bottom and right with zeros and cut [B, H, W, C] into [B·n, side, side, C]."""
     _, height, width, channels = x.shape
     x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
-    x = x.unflatten(2, (-1, side)).unflatten(1, (-1, side))  # B rows side columns side C
+    x = torch.unflatten(torch.unflatten(x, 2, (-1, side)), 1, (-1, side))  # B rows side columns side C
     return x.transpose(2, 3).reshape(-1, side, side, channels)
 
 
@@ -152,5 +152,5 @@ def _join_windows(windows: Tensor, height: int, width: int) -> Tensor:
     """Undo `_split_windows` for a map of `height` × `width`; the side is read from the windows."""
     side = windows.shape[1]
     rows, columns = -(-height // side), -(-width // side)
-    x = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # B rows side columns side C
+    x = torch.unflatten(windows, 0, (-1, rows, columns)).transpose(2, 3)  # B rows side columns side C
     return x.flatten(3, 4).flatten(1, 2)[:, :height, :width]

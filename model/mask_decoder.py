@@ -83,4 +83,4 @@ class MaskDecoder(nn.Module):
         y = F.gelu(up2(y) + s0)  # N C/8 4h 4w
         heads = zip(self.output_hypernetworks_mlps, mask_tokens.unbind(1), strict=True)
         weights = torch.stack([head(token) for head, token in heads], dim=1)  # N M C/8
-        return (weights @ y.flatten(2)).unflatten(2, y.shape[-2:])
+        return torch.unflatten(weights @ y.flatten(2), 2, y.shape[-2:])

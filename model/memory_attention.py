@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,7 +38,7 @@ class MemoryAttention(nn.Module):
         for layer in self.layers:
             x = layer(x, keys, memory.tokens, table, memory.pointer_tokens)
         x = self.norm(x)
-        return x.transpose(1, 2).unflatten(2, (height, width))  # N C h w
+        return torch.unflatten(x.transpose(1, 2), 2, (height, width))  # N C h w
 
 
 class MemoryLayer(nn.Module):

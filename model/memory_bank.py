@@ -159,7 +159,7 @@ def assemble(model: Sam2, plan: MemoryPlan, bank: MemoryBank) -> MemorySequence:
     if pointers:
         width = model.mem_dim
         stacked = torch.stack(pointers, dim=1)  # N P C
-        tokens.append(stacked.unflatten(2, (-1, width)).flatten(1, 2))  # N P·C/Cm Cm
+        tokens.append(torch.unflatten(stacked, 2, (-1, width)).flatten(1, 2))  # N P·C/Cm Cm
         positions.append(_pointer_position(model, plan, copies=stacked.shape[2] // width))
     joined = torch.cat(tokens, dim=1)
     count = tokens[-1].shape[1] if pointers else 0

@@ -77,4 +77,5 @@ class ConvNextBlock(nn.Module):
         """Return [N, dim, h, w], same shape as x."""
         y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)  # N h w C
         y = self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
-        return x + y.permute(0, 3, 1, 2)
+        result: Tensor = x + y.permute(0, 3, 1, 2)
+        return result

@@ -85,7 +85,8 @@ def rotate(tokens: Tensor, table: RotaryTable) -> Tensor:
     cos, sin = table
     if tokens.shape[-2] == 0:
         return tokens
-    repeated = tokens.float().unflatten(-2, (-1, cos.shape[0])).unflatten(-1, (-1, 2))  # ... k L C/2 2
+    repeated = torch.unflatten(tokens.float(), -2, (-1, cos.shape[0]))  # ... k L C
+    repeated = torch.unflatten(repeated, -1, (-1, 2))  # ... k L C/2 2
     real, imaginary = repeated.unbind(-1)
     turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)
     return turned.flatten(-2).flatten(-3, -2).to(tokens.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from model.attention import Attention
@@ -33,7 +34,7 @@ class TwoWayTransformer(nn.Module):
             tokens, pixels = layer(tokens, pixels, first, pixel_position)
         looked = self.final_attn_token_to_image(tokens + first, pixels + pixel_position, pixels)
         tokens = self.norm_final_attn(tokens + looked)
-        return tokens, pixels.transpose(1, 2).unflatten(2, (height, width))
+        return tokens, torch.unflatten(pixels.transpose(1, 2), 2, (height, width))
 
 
 class TwoWayBlock(nn.Module):
