@@ -128,7 +128,7 @@ def is_empty(rle: Rle) -> bool:
 
 
 def box(rle: Rle) -> tuple[int, int, int, int] | None:
-    """Smallest box (x0, y0, x1, y1) in pixels around the mask, x1 and y1 exclusive; None if the mask is empty."""
+    """Smallest box (x0, y0, x1, y1) in pixels around the mask, x1 and y1 exclusive; None if it is empty."""
     if is_empty(rle):
         return None
     x, y, width, height = (int(v) for v in coco.toBbox(_coco(rle)))
