@@ -215,7 +215,8 @@ def _heads_values(model: Sam2, features: ImageFeatures) -> Values:
     box = ask((100, 150, 2), (620, 700, 3))
     yield "sam.box.low_res", box.low_res
     yield "sam.box.ious", box.ious
-    previous = single.low_res.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
+    # the recorded call refines the best of the three candidates, not the single mask
+    previous = many.low_res.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
     refined = ask((512, 400, 1), (200, 300, 0), mask=previous)
     yield "sam.two_click_with_prev_mask.low_res", refined.low_res
 
