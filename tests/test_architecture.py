@@ -1,0 +1,94 @@
+"""The house keeps its order: who imports whom, how fast the command line answers, how long functions get."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("engine", "flows", "model", "annotation", "qa", "storage")
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+HELP_CPU_S = 0.5
+LONGEST_FUNCTION = 60
+
+HELP = """
+import sys
+sys.argv = ["engine", "--help"]
+from engine.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("IMPORTED", *sorted({"torch", "prefect", "pandas", "boto3", "label_studio_sdk"} & set(sys.modules)))
+"""
+
+
+def test_imports_follow_the_contracts():
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[done.stdout.find("Contracts") :] + done.stderr
+
+
+def test_help_imports_nothing_heavy():
+    done = _help()
+    assert done.stdout.splitlines()[-1].split() == ["IMPORTED"]
+
+
+def test_help_answers_at_once():
+    """CPU time and the best of three, so that a busy machine does not decide."""
+    assert min(_help_cpu_s() for _ in range(3)) < HELP_CPU_S
+
+
+def _help() -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", HELP], cwd=ROOT, capture_output=True, text=True, check=True)
+
+
+def _help_cpu_s() -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _help()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_sorted_and_there(package: str):
+    module = importlib.import_module(package)
+    names = list(getattr(module, "__all__", []))
+    assert names == sorted(names)
+    assert [name for name in names if not hasattr(module, name)] == []
+
+
+def test_functions_fit_on_a_screen():
+    long = [f"{place}: {lines} lines" for place, lines in _functions() if lines > LONGEST_FUNCTION]
+    assert long == []
+
+
+def _functions() -> Iterator[tuple[str, int]]:
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", _lines(node)
+
+
+def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from `def` to the end, without the docstring."""
+    first = node.body[0]
+    has_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    docstring = first.end_lineno - first.lineno + 1 if has_docstring else 0
+    return node.end_lineno - node.lineno + 1 - docstring
+
+
+def test_every_file_says_what_it_is_for():
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if path.stat().st_size and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
