@@ -60,7 +60,7 @@ class References:
             table = file.read()
         except (pa.ArrowException, OSError) as error:
             raise ManifestError(
-                f"{key} in {self._store.url} is cut or altered ({len(data)} bytes); delete it and write it anew"
+                f"{key} in {self._store.url} is damaged ({len(data)} bytes); delete it and write it anew"
             ) from error
         if not table.schema.equals(SCHEMAS["references"], check_metadata=True):
             raise ManifestError(
