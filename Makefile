@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test quick lint format bench constraints clean
+.PHONY: help venv demo test quick lint format docs bench constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -14,7 +14,7 @@ help:  ## Say what there is
 venv: $(READY)  ## Make the environment
 
 demo: $(READY)  ## Rounds in phases 1, 2 and 3 on sample data, with simulated people; leaves ./demo-home
-	$(BIN)/engine --home demo-home demo
+	$(BIN)/engine demo
 
 test: $(READY)  ## Every test
 	$(BIN)/pytest
@@ -32,8 +32,11 @@ format: $(READY)  ## Lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(READY)  ## Write the tables of commands and settings into the pages
+	$(BIN)/python docs/generate.py
+
 bench: $(READY)  ## Time the hot paths
-	$(BIN)/python -m benchmarks
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 constraints:  ## Write down the versions that are installed now
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check \
