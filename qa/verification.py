@@ -106,9 +106,13 @@ class SimulatedVerifier:
         point: tuple[float, float] | None,
     ) -> Mapping[int, Rle] | None:
         """The reference object the masklet is about, or None."""
-        visible = {number: masks[frame] for number, masks in objects.items() if frame in masks}
+        visible = {
+            number: masks[frame]
+            for number, masks in objects.items()
+            if frame in masks and not rles.is_empty(masks[frame])
+        }
         if point is not None:
-            visible = {number: truth for number, truth in visible.items() if _covers(truth, point)}
+            visible = _nearest(visible, point, self._config.reach_px)
         if not visible:
             return None
         overlaps = {number: _overlap(mask, truth) for number, truth in visible.items()}
@@ -194,10 +198,19 @@ def cohen_kappa(pairs: Sequence[tuple[str, str]]) -> float:
     return (observed - expected) / (1 - expected) if expected < 1 else math.nan
 
 
-def _covers(mask: Rle, point: tuple[float, float]) -> bool:
-    column, row = round(point[0]), round(point[1])
-    inside = 0 <= row < mask.height and 0 <= column < mask.width
-    return inside and bool(rles.decode(mask)[row, column])
+def _nearest(objects: Mapping[int, Rle], point: tuple[float, float], reach_px: float) -> dict[int, Rle]:
+    """The objects that hold the point, or else those nearest to it within reach."""
+    distances = {number: _distance(rles.decode(mask), point) for number, mask in objects.items()}
+    nearest = min(distances.values(), default=math.inf)
+    if nearest > reach_px:
+        return {}
+    return {number: objects[number] for number, distance in distances.items() if distance == nearest}
+
+
+def _distance(mask: BoolMask, point: tuple[float, float]) -> float:
+    """Pixels from the point (x, y), rounded to a pixel, to the mask; 0 on it."""
+    rows, columns = np.nonzero(mask)
+    return float(np.hypot(rows - round(point[1]), columns - round(point[0])).min())
 
 
 def _overlap(mask: Rle | None, truth: Rle) -> float:

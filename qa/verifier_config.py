@@ -21,6 +21,8 @@ class VerifierConfig:
 
     match_iou: float = 0.4
     """Automatic masklets: plain IoU on the first frame below which the mask shows no well-defined object."""
+    reach_px: float = 8.0
+    """A point this close to an object still means it."""
     slack_px: int = 1
     """Pixels by which an outline may be off without being seen."""
     mean_iou: float = 0.85
@@ -44,6 +46,6 @@ class VerifierConfig:
         for name in ("match_iou", "mean_iou", "min_iou", "bad_frames", "error_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise VerificationError(f"{name} is a share between 0 and 1, not {getattr(self, name)}")
-        for name in ("slack_px", "unseen_px", "examine_s_per_frame", "decide_s"):
+        for name in ("reach_px", "slack_px", "unseen_px", "examine_s_per_frame", "decide_s"):
             if not getattr(self, name) >= 0:
                 raise VerificationError(f"{name} cannot be negative, but is {getattr(self, name)}")

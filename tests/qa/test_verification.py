@@ -95,7 +95,11 @@ class TestWhichObject:
     def test_a_point_on_nothing_is_no_object(self):
         judgement = judge(MOVING, point=(31, 0))
         assert (judgement.verdict, judgement.reason) == ("rejected", "not a well-defined object")
-        assert judge(MOVING, point=(-1, 5)).verdict == "rejected"
+
+    def test_a_point_that_just_misses_still_means_the_object(self):
+        assert judge(MOVING, point=(13, 13)).verdict == "satisfactory"
+        assert judge(MOVING, point=(13, 13), config=replace(CAREFUL, reach_px=2)).verdict == "rejected"
+        assert judge(OTHER, point=(16.6, 17.2)).verdict == "satisfactory"  # nearer to the other object
 
     def test_a_good_mask_of_another_object_than_was_pointed_at_is_wrong(self):
         assert judge(OTHER, point=(5, 5)).verdict == "unsatisfactory"
