@@ -1,0 +1,35 @@
+"""Where people and the engine meet: work items, submissions, the annotation tool and simulated people.
+
+Importing this package loads no network; the tool itself is in `annotation.session`.
+"""
+
+from __future__ import annotations
+
+from annotation.errors import ActionError, AnnotationError, PeopleError, RecordError
+from annotation.people import People
+from annotation.work import (
+    EffortEvent,
+    FrameMask,
+    PhaseRules,
+    Selection,
+    Submission,
+    Verdict,
+    WorkItem,
+    submission_id,
+)
+
+__all__ = [
+    "ActionError",
+    "AnnotationError",
+    "EffortEvent",
+    "FrameMask",
+    "People",
+    "PeopleError",
+    "PhaseRules",
+    "RecordError",
+    "Selection",
+    "Submission",
+    "Verdict",
+    "WorkItem",
+    "submission_id",
+]
