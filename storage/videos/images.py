@@ -103,7 +103,7 @@ class TiffStack:
 
 @dataclass(frozen=True, slots=True)
 class _GreyRange:
-    """Grey values that become black and white, the same for every frame so that brightness does not flicker."""
+    """Grey values that become black and white: one range a movie, so that brightness does not flicker."""
 
     low: int
     high: int

@@ -175,7 +175,7 @@ class VideoLibrary:
 
 
 class StoredFrames:
-    """The annotated frames of a video as a sequence over session positions; the last few are kept in memory."""
+    """The annotated frames of a video as a sequence over session positions; the last few stay in memory."""
 
     def __init__(self, store: ObjectStore, video: Video, *, cached: int = 8) -> None:
         self.video = video

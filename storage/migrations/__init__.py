@@ -1,0 +1,1 @@
+"""Alembic migrations of the catalog; run by :meth:`storage.catalog.Catalog.migrate`."""
