@@ -140,6 +140,11 @@ class VideoLibrary:
         """
         return StoredFrames(self._store, video, cached=0)[video.position(index)]
 
+    def frame_bytes(self, video: Video, index: int) -> bytes:
+        """An annotated frame by source index as it is stored: JPEG or PNG, see ``video.image_format``."""
+        video.position(index)
+        return self._store.get(video.frame_key(index))
+
     def frames(self, video: Video) -> StoredFrames:
         """The annotated frames by session position, read when asked for."""
         return StoredFrames(self._store, video)
