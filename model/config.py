@@ -1,4 +1,5 @@
-"""Every size of SAM 2 as a row of numbers. One builder reads them (`builder.py`); no size has code of its own.
+"""Every size of SAM 2 as a row of numbers. One builder reads them (`builder.py`);
+no size has code of its own.
 
 tiny, small, base_plus and large are the published sizes, whose official checkpoints load strictly. nano is
 ours: the same network small enough to train and run on two CPU cores.
@@ -7,13 +8,24 @@ ours: the same network small enough to train and run on two CPU cores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Any
 
 from model.errors import ModelError
 
-__all__ = ["SIZES", "VERSIONS", "DecoderConfig", "MemoryConfig", "Sam2Config", "TrunkConfig", "sam2_config"]
+__all__ = [
+    "SIZES",
+    "VERSIONS",
+    "DecoderConfig",
+    "MemoryConfig",
+    "Sam2Config",
+    "TrunkConfig",
+    "config_from_dict",
+    "config_to_dict",
+    "sam2_config",
+]
 
 VERSIONS = ("2.0", "2.1")
 
@@ -129,7 +141,7 @@ _NANO = Sam2Config(
     image_size=256,
     dim=128,
     trunk=TrunkConfig(
-        embed_dim=48,
+        embed_dim=32,
         heads=1,
         stages=(1, 2, 3, 1),
         global_blocks=(4, 5),
@@ -149,6 +161,24 @@ SIZES: Mapping[str, Sam2Config] = MappingProxyType(
         "large": Sam2Config(size="large", trunk=_LARGE),
     }
 )
+
+
+def config_to_dict(config: Sam2Config) -> dict[str, Any]:
+    """Return the numbers as nested plain values that JSON can hold."""
+    return asdict(config)
+
+
+def config_from_dict(values: Mapping[str, Any]) -> Sam2Config:
+    """Return the network that `config_to_dict` described. ModelError when a number is missing or unknown."""
+    try:
+        parts = dict(values)
+        trunk: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in parts.pop("trunk").items()
+        }
+        memory, decoder = MemoryConfig(**parts.pop("memory")), DecoderConfig(**parts.pop("decoder"))
+        return Sam2Config(trunk=TrunkConfig(**trunk), memory=memory, decoder=decoder, **parts)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ModelError(f"this is no description of a network: {error}") from error
 
 
 def sam2_config(size: str = "nano", *, version: str = "2.1", image_size: int | None = None) -> Sam2Config:

@@ -72,9 +72,9 @@ def check(
 ) -> list[GoldenResult]:
     """Compare everything that `golden` records; one network is in memory at a time.
 
-    `groups` limits the work to some of `golden_groups` (then only their keys are reported). `extra` maps a key
-    that other packages compute (losses, click samplers, metrics) to a function that returns the recorded
-    structure of numbers.
+    `groups` limits the work to some of `golden_groups` (then only their keys are reported). `extra` maps
+    a key that other packages compute (losses, click samplers, metrics) to a function that returns the
+    recorded structure of numbers.
     """
     results = []
     for name, compute in golden_groups().items():
@@ -113,7 +113,8 @@ def _number_errors(record: object, value: object, place: str = "") -> Iterator[t
             other = value.get(name) if isinstance(value, Mapping) else None
             yield from _number_errors(part, other, f"{place}.{name}")
     elif isinstance(record, list):
-        others = list(value) if isinstance(value, Sequence) and len(value) == len(record) else [None] * len(record)
+        fits = isinstance(value, Sequence) and len(value) == len(record)
+        others = list(value) if fits and isinstance(value, Sequence) else [None] * len(record)
         for index, (part, other) in enumerate(zip(record, others, strict=True)):
             yield from _number_errors(part, other, f"{place}[{index}]")
     elif not isinstance(record, str):
@@ -124,7 +125,8 @@ def _number_errors(record: object, value: object, place: str = "") -> Iterator[t
 def fill_weights(model: Sam2) -> Sam2:
     """Fill every entry of the state dict from a generator seeded with the CRC-32 of its name."""
     state = model.state_dict()
-    model.load_state_dict({key: _weight(key, tuple(value.shape)) for key, value in state.items()})
+    weights = {key: _weight(key, tuple(value.shape)) for key, value in state.items()}
+    model.load_state_dict(weights, assign=True)
     return model
 
 
@@ -147,7 +149,9 @@ def reference_image(seed: int, side: int = 1024) -> Tensor:
 def _reference_model(size: str, version: str = "2.1") -> Sam2:
     config = sam2_config(size, version=version)
     plain = replace(config, decoder=replace(config.decoder, dynamic_multimask=False))
-    return fill_weights(Sam2(plain).eval())
+    with torch.device("meta"):  # every value is filled in, so none is drawn first
+        model = Sam2(plain)
+    return fill_weights(model.eval())
 
 
 def _position_values() -> Values:
@@ -176,13 +180,16 @@ def _tiny_values() -> Values:
     maps = model.image_encoder.trunk(reference_image(0))
     for level, value in enumerate(maps):
         yield f"trunk.{level}", value
-    for level, value in enumerate(model.image_encoder.neck(maps)):
+    pyramid = model.image_encoder.neck(maps)
+    for level, value in enumerate(pyramid):
         yield f"fpn.{level}", value
-    features = [model.encode_images(reference_image(seed)) for seed in range(4)]
+    features = [model.image_features(pyramid)]
+    features += [model.encode_images(reference_image(seed)) for seed in (1, 2, 3)]
     yield "s0", features[0].high_res[0]
     yield "s1", features[0].high_res[1]
     yield "dense_pe", model.sam_prompt_encoder.dense_position(64, 64)
-    yield "prompt.sparse_two_points", model.sam_prompt_encoder.points(*_points((300, 200, 1), (700.5, 900, 0)))
+    two_points = _points((300, 200, 1), (700.5, 900, 0))
+    yield "prompt.sparse_two_points", model.sam_prompt_encoder.points(*two_points)
     yield from _heads_values(model, features[0])
     yield from _track_values(model, features)
     yield from _reverse_values(model, features)

@@ -19,7 +19,15 @@ from model.position import sine_1d, sine_2d
 if TYPE_CHECKING:
     from model.sam2 import Sam2
 
-__all__ = ["FrameMemory", "MemoryBank", "MemoryPlan", "MemorySequence", "assemble", "plan_memory", "stack"]
+__all__ = [
+    "FrameMemory",
+    "MemoryBank",
+    "MemoryPlan",
+    "MemorySequence",
+    "assemble",
+    "assemble_batch",
+    "plan_memory",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,11 @@ class MemoryPlan:
     def layout(self) -> tuple[int, int]:
         """Number of maps and of pointers; plans of one layout fit in one batch."""
         return len(self.maps), len(self.pointers)
+
+    @property
+    def timing(self) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+        """What the position codes depend on."""
+        return tuple(m.slot for m in self.maps), tuple(p.age for p in self.pointers), self.pointer_reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,27 +164,55 @@ def _recent_frame(frame: int, distance: int, stride: int, reverse: bool) -> int:
 
 def assemble(model: Sam2, plan: MemoryPlan, bank: MemoryBank) -> MemorySequence:
     """Turn a plan into the tokens of the N objects whose memory `bank` holds, in the model's dtype."""
+    return assemble_batch(model, [plan], [bank])
+
+
+def assemble_batch(model: Sam2, plans: Sequence[MemoryPlan], banks: Sequence[MemoryBank]) -> MemorySequence:
+    """Like `assemble` for several banks at once, joined along the object axis in the order given.
+
+    Raises ValueError unless all plans have the same layout.
+    """
+    if len({plan.layout for plan in plans}) != 1:
+        raise ValueError(f"memory of different layouts cannot share a batch: {[p.layout for p in plans]}")
+    tokens = [_tokens(model, plan, bank) for plan, bank in zip(plans, banks, strict=True)]
+    grid = _grid(plans[0], banks[0])
+    codes = {plan.timing: plan for plan in plans}
+    positions = {timing: _positions(model, plan, grid) for timing, plan in codes.items()}
+    if len(positions) == 1:
+        position = positions[plans[0].timing]
+    else:
+        each = [positions[p.timing].expand(len(t), -1, -1) for p, t in zip(plans, tokens, strict=True)]
+        position = torch.cat(each)
+    pointer_tokens = len(plans[0].pointers) * (model.dim // model.mem_dim)
+    return MemorySequence(torch.cat(tokens), position, pointer_tokens)
+
+
+def _tokens(model: Sam2, plan: MemoryPlan, bank: MemoryBank) -> Tensor:
+    """Return [N, L, Cm]: the maps' pixels, then each pointer cut into pieces of Cm channels."""
     dtype = model.maskmem_tpos_enc.dtype
     maps = [bank.at(m.frame, conditioning=m.conditioning).maskmem.to(dtype) for m in plan.maps]
-    pointers = [bank.at(p.frame, conditioning=p.conditioning).pointer.to(dtype) for p in plan.pointers]
-    tokens = [m.flatten(2).transpose(1, 2) for m in maps]  # N hw Cm
-    positions = [_map_position(model, m, planned.slot) for m, planned in zip(maps, plan.maps, strict=True)]
-    if pointers:
-        width = model.mem_dim
-        stacked = torch.stack(pointers, dim=1)  # N P C
-        tokens.append(torch.unflatten(stacked, 2, (-1, width)).flatten(1, 2))  # N P·C/Cm Cm
-        positions.append(_pointer_position(model, plan, copies=stacked.shape[2] // width))
-    joined = torch.cat(tokens, dim=1)
-    count = tokens[-1].shape[1] if pointers else 0
-    return MemorySequence(joined, torch.cat(positions, dim=1), count)
+    parts = [m.flatten(2).transpose(1, 2) for m in maps]  # N hw Cm
+    for planned in plan.pointers:
+        pointer = bank.at(planned.frame, conditioning=planned.conditioning).pointer.to(dtype)
+        parts.append(torch.unflatten(pointer, 1, (-1, model.mem_dim)))  # N C/Cm Cm
+    return torch.cat(parts, dim=1)
 
 
-def _map_position(model: Sam2, maskmem: Tensor, slot: int) -> Tensor:
-    height, width = maskmem.shape[-2:]
-    place = sine_2d(maskmem.shape[1], height, width, device=maskmem.device).to(maskmem.dtype)
+def _grid(plan: MemoryPlan, bank: MemoryBank) -> tuple[int, int]:
+    first = plan.maps[0]
+    height, width = bank.at(first.frame, conditioning=first.conditioning).maskmem.shape[-2:]
+    return height, width
+
+
+def _positions(model: Sam2, plan: MemoryPlan, grid: tuple[int, int]) -> Tensor:
+    """Return [1, L, Cm]: the sine map with a time code for each map, a code of its age for each pointer."""
+    codes = model.maskmem_tpos_enc
+    place = sine_2d(model.mem_dim, *grid, device=codes.device).to(codes.dtype).flatten(2).transpose(1, 2)
     # time codes are stored newest first: index 0 is the previous frame, the last one is for prompted frames
-    code = model.maskmem_tpos_enc[model.config.memory.slots - 1 - slot]  # 1 1 Cm
-    return place.flatten(2).transpose(1, 2) + code  # 1 hw Cm
+    parts = [place + codes[model.config.memory.slots - 1 - m.slot] for m in plan.maps]  # 1 hw Cm
+    if plan.pointers:
+        parts.append(_pointer_position(model, plan, copies=model.dim // model.mem_dim))
+    return torch.cat(parts, dim=1)
 
 
 def _pointer_position(model: Sam2, plan: MemoryPlan, copies: int) -> Tensor:
@@ -183,17 +224,3 @@ def _pointer_position(model: Sam2, plan: MemoryPlan, copies: int) -> Tensor:
     code = sine_1d(ages / plan.pointer_reach, model.dim).to(weight.dtype)
     position: Tensor = model.obj_ptr_tpos_proj(code)  # P Cm
     return position.repeat_interleave(copies, dim=0)[None]
-
-
-def stack(sequences: Sequence[MemorySequence]) -> MemorySequence:
-    """Join sequences of one layout along the object axis. ValueError when the layouts differ."""
-    counts = {(s.tokens.shape[1], s.pointer_tokens) for s in sequences}
-    if len(counts) != 1:
-        raise ValueError(f"memory of different layouts cannot share a batch: {sorted(counts)}")
-    if len(sequences) == 1:
-        return sequences[0]
-    return MemorySequence(
-        torch.cat([s.tokens for s in sequences]),
-        torch.cat([s.position.expand(s.tokens.shape[0], -1, -1) for s in sequences]),
-        sequences[0].pointer_tokens,
-    )

@@ -1,13 +1,15 @@
 """SAM 2 as one pure module: weights and arithmetic, no frames, prompts or memory of its own.
 
 The parts in reading order: `encode_images` (once per frame), `condition` (look at memory), `sam_heads`
-(prompts → masks, scores and object pointer), `encode_memory` (mask → memory), and `track_step`, which strings
-them together for one frame. Frames are a batch dimension B, objects a batch dimension N; `ImageFeatures.select`
-goes from one to the other. Images are [B, 3, S, S], coordinates are (x, y) in pixels of the S×S input.
+(prompts → masks, scores and object pointer), `encode_memory` (mask → memory), and `track_step`, which
+strings them together for one frame. Frames are a batch dimension B, objects a batch dimension N;
+`ImageFeatures.select` goes from one to the other. Images are [B, 3, S, S], coordinates are (x, y) in pixels of
+the S×S input.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +59,7 @@ class ImageFeatures:
 
 @dataclass(frozen=True, slots=True)
 class HeadsOutput:
-    """Answer of the SAM heads for N objects; M is 3 with multimask, else 1. Mask values are float32 logits."""
+    """Answer of the SAM heads for N objects; M is 3 with multimask, else 1. Masks are float32 logits."""
 
     low_res_multimasks: Tensor  # [N, M, 4h, 4w]
     high_res_multimasks: Tensor  # [N, M, S, S]
@@ -137,7 +139,11 @@ class Sam2(nn.Module):
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
         """Encode normalised `images` [B, 3, S, S]; needed once per frame whatever the number of objects."""
-        fine, middle, embedding = self.image_encoder(images)
+        return self.image_features(self.image_encoder(images))
+
+    def image_features(self, maps: Sequence[Tensor]) -> ImageFeatures:
+        """Return what later steps need of the image encoder's maps of strides 4, 8 and 16."""
+        fine, middle, embedding = maps
         skips = self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle)
         height, width = embedding.shape[-2:]
         position = sine_2d(self.dim, height, width, device=embedding.device).to(embedding.dtype)
@@ -161,8 +167,8 @@ class Sam2(nn.Module):
     ) -> HeadsOutput:
         """Answer N prompts on `conditioned` [N, C, h, w] with skips `high_res` (batch N).
 
-        `mask_logits` [N, 1, 4h, 4w] (any other side is resized) is the previous answer. Where the object score
-        is not positive, all mask logits become ABSENT_LOGIT (so masks get no gradient there).
+        `mask_logits` [N, 1, 4h, 4w] (any other side is resized) is the previous answer. Where the object
+        score is not positive, all mask logits become ABSENT_LOGIT (so masks get no gradient there).
         """
         height, width = conditioned.shape[-2:]
         decoder, prompts = self.sam_mask_decoder, self.sam_prompt_encoder

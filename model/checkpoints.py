@@ -1,0 +1,233 @@
+"""Weights on disk: our safetensors files, and the published `.pt` files, both loaded strictly.
+
+A file of ours carries the numbers of its network, so that it loads without being told its size. For a
+published file the size is found by its keys and shapes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.config import SIZES, VERSIONS, Sam2Config, config_from_dict, config_to_dict, sam2_config
+from model.errors import CheckpointError, ModelError
+from model.sam2 import Sam2
+
+__all__ = [
+    "CheckpointInfo",
+    "checkpoint_hash",
+    "default_checkpoint",
+    "load_checkpoint",
+    "read_info",
+    "save_checkpoint",
+]
+
+# all metadata is one entry: the order of several entries in a safetensors header is not fixed, and the hash
+# of a checkpoint must depend on its content only
+_METADATA_KEY = "sam2"
+_SHOWN_KEYS = 5
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """What a file of ours says about itself."""
+
+    config: Sam2Config
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+def save_checkpoint(model: Sam2, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write weights, network numbers and `metadata` to a safetensors file, atomically.
+
+    Equal content gives equal bytes. Raises CheckpointError when the file cannot be written.
+    """
+    header = {"config": config_to_dict(model.config), "extra": dict(metadata or {})}
+    text = json.dumps(header, sort_keys=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_then_rename(state, path.with_name(f".{path.name}.{os.getpid()}.part"), path, text)
+    except OSError as error:
+        raise CheckpointError(f"cannot write checkpoint {path}: {error}") from error
+
+
+def _write_then_rename(state: State, part: Path, path: Path, text: str) -> None:
+    try:
+        save_file(state, part, metadata={_METADATA_KEY: text})
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    path: Path, size: str | None = None, *, image_size: int | None = None, device: str | torch.device = "cpu"
+) -> Sam2:
+    """Return the network in `path` (ours, or a published `.pt`), in evaluation mode on `device`.
+
+    `size` insists on a row of `SIZES`; `image_size` in pixels replaces the one it was saved with. Raises
+    CheckpointError naming what differs when the file is missing, damaged or does not fit.
+    """
+    path = Path(path)
+    state, info = _read(path)
+    config = _choose_config(path, state, info, size)
+    if image_size is not None:
+        config = replace(config, image_size=image_size)
+    with torch.device("meta"):  # every value comes from the file, so none is drawn first
+        model = Sam2(config)
+    _check_fits(path, _shapes(state), model)
+    model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    return model.to(device).eval()
+
+
+def read_info(path: Path) -> CheckpointInfo | None:
+    """Return what a file of ours says about itself without reading its weights; None for other files.
+
+    Raises CheckpointError when the file is missing or damaged.
+    """
+    if _is_pickled(Path(path)):
+        return None
+    try:
+        with safe_open(path, framework="pt") as stream:
+            return _parse_info(path, stream.metadata())
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
+def checkpoint_hash(path: Path) -> str:
+    """Return the SHA-256 of the file in hexadecimal. Raises CheckpointError when it cannot be read."""
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
+
+
+def default_checkpoint() -> Path:
+    """Return the nano weights that come with the package. Raises CheckpointError when they are absent."""
+    path = Path(str(files("model").joinpath("weights/nano.safetensors")))
+    if not path.is_file():
+        raise CheckpointError(f"the packaged weights {path} are missing; install the package again")
+    return path
+
+
+def _read(path: Path) -> tuple[State, CheckpointInfo | None]:
+    if _is_pickled(path):
+        return _read_pickled(path), None
+    try:
+        with safe_open(path, framework="pt") as stream:
+            state = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - not a mapping
+            return state, _parse_info(path, stream.metadata())
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
+def _is_pickled(path: Path) -> bool:
+    """Whether the file is a torch archive (zip, or the older bare pickle)."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(2)
+    except OSError as error:
+        raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
+    return start in (b"PK", b"\x80\x02")
+
+
+def _read_pickled(path: Path) -> State:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"checkpoint {path} holds no state dict (under the key 'model', or bare)")
+    return state
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return CheckpointError(f"checkpoint {path} cannot be read; it is damaged or cut short ({reason})")
+
+
+def _parse_info(path: Path, metadata: Mapping[str, str] | None) -> CheckpointInfo | None:
+    if not metadata or _METADATA_KEY not in metadata:
+        return None
+    try:
+        header: dict[str, Any] = json.loads(metadata[_METADATA_KEY])
+        return CheckpointInfo(config_from_dict(header["config"]), header["extra"])
+    except (ValueError, KeyError, ModelError) as error:
+        raise CheckpointError(f"checkpoint {path} describes itself wrongly: {error}") from error
+
+
+def _choose_config(path: Path, state: State, info: CheckpointInfo | None, size: str | None) -> Sam2Config:
+    if info is not None:
+        if size is not None and size != info.config.size:
+            raise CheckpointError(f"checkpoint {path} holds size {info.config.size!r}, not {size!r}")
+        return info.config
+    candidates = [sam2_config(size, version=v) for v in VERSIONS] if size else list(_all_configs())
+    return min(candidates, key=lambda config: _distance(_shapes(state), _expected(config)))
+
+
+def _all_configs() -> Iterator[Sam2Config]:
+    for size in SIZES:
+        for version in reversed(VERSIONS):
+            yield sam2_config(size, version=version)
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _shapes(state: Mapping[str, Tensor]) -> Shapes:
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def _expected(config: Sam2Config) -> Shapes:
+    with torch.device("meta"):
+        return _shapes(Sam2(config).state_dict())
+
+
+def _distance(found: Shapes, expected: Shapes) -> int:
+    """Number of entries that one has and the other has not, or has in another shape."""
+    return len(found.items() ^ expected.items())
+
+
+def _check_fits(path: Path, found: Shapes, model: Sam2) -> None:
+    expected, config = _shapes(model.state_dict()), model.config
+    problems = [
+        _listing("missing", sorted(expected.keys() - found.keys())),
+        _listing("unexpected", sorted(found.keys() - expected.keys())),
+        _listing("wrong shape", _wrong_shapes(found, expected)),
+    ]
+    if any(problems):
+        nearest = min(_all_configs(), key=lambda other: _distance(found, _expected(other)))
+        raise CheckpointError(
+            f"checkpoint {path} does not fit size {config.size!r} version {config.version}: "
+            f"{'; '.join(p for p in problems if p)}. "
+            f"The nearest size is {nearest.size!r} version {nearest.version}."
+        )
+
+
+def _wrong_shapes(found: Shapes, expected: Shapes) -> list[str]:
+    both = sorted(found.keys() & expected.keys())
+    return [f"{key} {found[key]} not {expected[key]}" for key in both if found[key] != expected[key]]
+
+
+def _listing(title: str, keys: list[str]) -> str:
+    if not keys:
+        return ""
+    more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
+    return f"{len(keys)} {title}: {', '.join(keys[:_SHOWN_KEYS])}{more}"
