@@ -1,0 +1,265 @@
+"""The commands, each a few lines over the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine.cli.show import next_step, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from engine.home import EngineHome
+
+app = typer.Typer(
+    name="engine",
+    help="The SAM 2 data engine: annotate, verify, mine, retrain, round after round.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+model_app = typer.Typer(
+    help="Weights: what they are, whether they are right, how good they are.", no_args_is_help=True
+)
+app.add_typer(model_app, name="model")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", help="The engine's home folder [default: $ENGINE_HOME or ./engine-home]."),
+    ] = None,
+) -> None:
+    """Remember which home the command is about."""
+    import os
+
+    context.obj = home or Path(os.environ.get("ENGINE_HOME", "engine-home"))
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    store: Annotated[str, typer.Option(help="Object store: a folder or s3://bucket/prefix.")] = "",
+    database: Annotated[str, typer.Option(help="SQLAlchemy URL of the catalog [default: SQLite].")] = "",
+) -> None:
+    """Make a home: settings, store and catalog. Running it again changes nothing."""
+    from engine.home import create_home
+
+    home = create_home(context.obj, store_url=store, database_url=database)
+    say(f"Home ready in [bold]{home.path}[/], store {home.store.url}")
+    next_step(f"engine --home {context.obj} ingest PATH…")
+
+
+@app.command()
+def ingest(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Videos, image folders, TIFF stacks, or folders of videos.")
+    ] = None,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Take in the sample cell movies (from PyPI).")
+    ] = False,
+    evaluation: Annotated[
+        bool, typer.Option("--eval", help="Keep these videos for evaluation only.")
+    ] = False,
+    group: Annotated[str, typer.Option(help="Leak-safe group (author, place) of these videos.")] = "",
+    metadata: Annotated[Path | None, typer.Option(help="CSV with columns path, group, split.")] = None,
+    windows: Annotated[int, typer.Option(help="With --sample: windows of the training movie.", min=1)] = 6,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take videos in: decode once, extract annotated frames, say what was taken, skipped and why."""
+    from engine.cli.ingest import ingest_paths, ingest_sample, show_outcomes
+
+    home = _open(context)
+    if not paths and not sample:
+        raise typer.BadParameter("name at least one PATH, or use --sample")
+    outcomes = ingest_sample(home, windows=windows) if sample else []
+    outcomes += ingest_paths(home, paths or [], evaluation=evaluation, group=group, metadata=metadata)
+    show_outcomes(outcomes, as_json=as_json)
+    if not as_json:
+        next_step("engine round --phase 1")
+    if all(one.outcome.status == "skipped" for one in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command("round")
+def round_(
+    context: typer.Context,
+    phase: Annotated[int, typer.Option(min=1, max=3, help="1: SAM per frame. 2: SAM 2 Mask. 3: SAM 2.")],
+    videos: Annotated[int | None, typer.Option(min=1, help="Videos to plan for.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the round.")] = None,
+    annotators: Annotated[str, typer.Option(help="Who works: simulated.")] = "simulated",
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the round is closed.")] = False,
+    prefect: Annotated[
+        bool, typer.Option(help="Run as Prefect flows, or the same code without Prefect.")
+    ] = True,
+) -> None:
+    """Open or continue the round of a phase. Exit code 75: people are at work, run it again later."""
+    from engine.cli.round import run_round
+
+    raise typer.Exit(
+        run_round(
+            _open(context),
+            phase=phase,
+            videos=videos,
+            seed=seed,
+            annotators=annotators,
+            wait=wait,
+            prefect=prefect,
+        )
+    )
+
+
+@app.command()
+def status(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """Rounds, stages, and what people still have to do."""
+    from engine.cli.status import show_status
+
+    show_status(_open(context), as_json=as_json)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    round_id: Annotated[
+        str | None, typer.Argument(help="One round, such as r0002-p2 [default: all].")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the HTML report of a round, or of the whole run."""
+    from engine.reporting import write_reports
+
+    files = write_reports(_open(context), round_id=round_id)
+    if as_json:
+        print_json({"files": [str(file) for file in files]})
+        return
+    for file in files:
+        say(f"Wrote [bold]{file}[/]")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    form: Annotated[str, typer.Argument(metavar="sav|davis", help="The format.")],
+    out: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+) -> None:
+    """Export the accepted masklets in a format of the field."""
+    from engine.exporting import export_dataset
+
+    count = export_dataset(_open(context), form, out)
+    say(f"Exported {count} masklets to [bold]{out}[/]")
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Rebuild the catalog from the commits.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check store, catalog, manifests and leases; mend what can be derived. Exit code 1 if something is wrong."""
+    from engine.doctor import check, rebuild_catalog
+
+    home = _open(context)
+    if rebuild:
+        rebuild_catalog(home)
+    findings = check(home)
+    if as_json:
+        print_json({"ok": all(f.ok for f in findings), "checks": [f.to_json() for f in findings]})
+    else:
+        print_table(
+            ("check", "result", "detail"), [(f.name, "ok" if f.ok else "WRONG", f.detail) for f in findings]
+        )
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option(help="Home of the demo.")] = Path("demo-home"),
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Sample data, a round in each of the three phases with simulated people, and a report. About 8 minutes."""
+    from engine.demo import run_demo
+
+    run_demo(home, seed=seed)
+
+
+@model_app.command("info")
+def model_info(
+    context: typer.Context,
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A checkpoint [default: the packaged nano].")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What a checkpoint holds: size, parameters, input side, hash."""
+    from engine.cli.model import info
+
+    info(checkpoint, as_json=as_json)
+
+
+@model_app.command("check")
+def model_check(
+    golden: Annotated[Path | None, typer.Option(help="Golden file [default: the packaged one].")] = None,
+) -> None:
+    """Recompute every golden number; a line per key, exit code 1 on a miss."""
+    from engine.cli.model import check
+
+    raise typer.Exit(check(golden))
+
+
+@model_app.command("train")
+def model_train(
+    context: typer.Context,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--from", help="Start weights [default: the packaged nano].")
+    ] = None,
+    manifest: Annotated[
+        str, typer.Option(help="Key of a dataset manifest in the store [default: the newest].")
+    ] = "",
+    mode: Annotated[str, typer.Option(metavar="masks|all", help="Prompts: SAM 2 Mask, or SAM 2.")] = "all",
+    steps: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for weights, states and metrics.")] = Path("training"),
+) -> None:
+    """Fine-tune on a dataset manifest; running it again after a kill goes on where it stopped."""
+    from engine.cli.model import train
+
+    train(_open(context), checkpoint, manifest=manifest, mode=mode, steps=steps, seed=seed, out=out)
+
+
+@model_app.command("pretrain")
+def model_pretrain(
+    out: Annotated[Path, typer.Option(help="Folder for weights and states.")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Time budget.")] = 90.0,
+) -> None:
+    """Train nano from scratch on synthetic clips, by the recipe that made the packaged weights."""
+    from engine.cli.model import pretrain
+
+    pretrain(out, seed=seed, minutes=minutes)
+
+
+@model_app.command("evaluate")
+def model_evaluate(
+    context: typer.Context,
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A checkpoint [default: the current champion].")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """J, F and J&F of a checkpoint on the frozen evaluation split."""
+    from engine.cli.model import evaluate
+
+    evaluate(_open(context), checkpoint, as_json=as_json)
+
+
+def _open(context: typer.Context) -> EngineHome:
+    from engine.home import open_home
+
+    return open_home(context.obj)

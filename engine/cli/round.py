@@ -1,0 +1,137 @@
+"""`engine round`: run the flows, show where the round is, end with the right exit code."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from rich.status import Status
+
+from engine.cli.show import complain, next_step, out, say
+from engine.errors import SettingsError
+from engine.home import EngineHome
+from engine.machine import StageOutcome, advance_round, open_round
+from engine.status import RoundStatus, round_status
+from storage.commits import RoundOpening
+
+DONE, FAILED, WAITING = 0, 1, 75
+REFRESH_S = 1.0
+POLL_PEOPLE_S = 30.0
+"""How often `--wait` looks for hand-ins."""
+
+
+def run_round(
+    home: EngineHome,
+    *,
+    phase: int,
+    videos: int | None,
+    seed: int | None,
+    annotators: str,
+    wait: bool,
+    prefect: bool,
+) -> int:
+    """Open or continue the round; returns the exit code."""
+    if annotators != "simulated":
+        raise SettingsError(f"--annotators {annotators} is not known; people can be: simulated.")
+    opening = open_round(home, phase=phase, seed=seed, videos=videos, annotators=annotators)
+    say(f"Round [bold]{opening.round_id}[/] (phase {phase}), annotators and verifiers are [bold]simulated[/]")
+    with _runner(home, prefect=prefect) as run:
+        return _until_closed(home, opening, run, wait=wait)
+
+
+Run = Callable[[RoundOpening], None]
+"""Takes a round as far as it can go now."""
+
+
+@contextmanager
+def _runner(home: EngineHome, *, prefect: bool) -> Iterator[Run]:
+    """Run rounds as Prefect flows, on one server for the whole command, or by the same functions without Prefect."""
+    if not prefect:
+        yield lambda opening: _run_plainly(home, opening)
+        return
+    from flows.server import prefect_server
+
+    with out.status("starting Prefect's server …"):
+        stack = ExitStack()
+        stack.enter_context(prefect_server(home.path))
+    with stack:
+        yield lambda opening: _run_flows(home, opening)
+
+
+def _run_plainly(home: EngineHome, opening: RoundOpening) -> None:
+    with progress_line(home, opening):
+        advance_round(home, opening.round_id, on_stage=tell_stage)
+
+
+def _run_flows(home: EngineHome, opening: RoundOpening) -> None:
+    from flows.server import run_round as run
+
+    with progress_line(home, opening):
+        run(home.path, opening.phase, on_stage=tell_stage)
+
+
+def _until_closed(home: EngineHome, opening: RoundOpening, run: Run, *, wait: bool) -> int:
+    pause = threading.Event()
+    while True:
+        run(opening)
+        standing = round_status(home, opening)
+        if standing.state == "closed" or standing.is_running or not wait:
+            return _conclude(standing)
+        pause.wait(POLL_PEOPLE_S)
+
+
+def tell_stage(stage: str, outcome: StageOutcome) -> None:
+    if outcome.state == "done":
+        facts = ", ".join(f"{key} {value}" for key, value in outcome.summary.items() if not _is_hash(value))
+        say(f"  [green]✓[/] {stage:<9} [dim]{facts}[/]")
+    elif outcome.state == "skipped":
+        say(f"  [green]✓[/] {stage:<9} [dim]done before[/]")
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64
+
+
+@contextmanager
+def progress_line(home: EngineHome, opening: RoundOpening) -> Iterator[None]:
+    """A line that shows the running stage, refreshed from the store while the work goes on."""
+    stop = threading.Event()
+    with out.status("starting …") as line:
+        watcher = threading.Thread(target=_watch, args=(home, opening, line, stop), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watcher.join()
+
+
+def _watch(home: EngineHome, opening: RoundOpening, line: Status, stop: threading.Event) -> None:
+    while not stop.wait(REFRESH_S):
+        standing = round_status(home, opening)
+        line.update(_working_on(standing))
+
+
+def _working_on(standing: RoundStatus) -> str:
+    for stage in standing.stages:
+        if stage.name == standing.stage:
+            shards = f", {stage.shards_done} shards done" if stage.shards_done else ""
+            return f"{stage.name}{shards} {stage.detail}"
+    return "closing"
+
+
+def _conclude(standing: RoundStatus) -> int:
+    if standing.state == "closed":
+        verdict = "promoted" if standing.promoted else "not promoted"
+        say(f"Round [bold]{standing.id}[/] is closed; the retrained model was {verdict}.")
+        next_step("engine report")
+        return DONE
+    detail = next((stage.detail for stage in standing.stages if stage.name == standing.stage), "")
+    if not standing.is_running:
+        say(f"Round [bold]{standing.id}[/] waits for people in {standing.stage}: {detail}")
+        next_step(f"engine round --phase {standing.phase}  (continues; exit code {WAITING} while waiting)")
+        return WAITING
+    complain(f"Round {standing.id} is being worked on by another process (stage {standing.stage}).")
+    next_step("engine status")
+    return FAILED

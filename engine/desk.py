@@ -1,0 +1,38 @@
+"""The exchange with people: publish what is open, keep what is handed in (architecture.md §5: nothing is lost).
+
+Each hand-in is appended to the inbox the moment it arrives, under its work item's id: the first counts, a second one
+for the same item is kept aside by the inbox. Everything else is computed from the inbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from annotation.people import People
+from annotation.work import Submission, WorkItem
+from engine.stages.base import StageContext
+
+OpenItems = Callable[[Mapping[str, Submission]], Sequence[WorkItem]]
+"""What is open, given everything handed in so far by task id."""
+
+
+def handed_in(context: StageContext, desk: str) -> dict[str, Submission]:
+    """What people handed in at a desk of the round, by task id."""
+    payloads = context.home.inbox.read(context.round.round_id, desk)
+    return {task: Submission.from_json(payload) for task, payload in payloads.items()}
+
+
+def exchange(
+    context: StageContext, desk: str, people: People, open_items: OpenItems
+) -> dict[str, Submission]:
+    """Exchange with people until they bring nothing new; returns everything handed in by task id."""
+    received = handed_in(context, desk)
+    while True:
+        open_now = [item for item in open_items(received) if item.task_id not in received]
+        news = 0
+        for submission in people.exchange(open_now) if open_now else ():
+            context.home.inbox.append(context.round.round_id, desk, submission.task_id, submission.to_json())
+            news += submission.task_id not in received
+            received.setdefault(submission.task_id, submission)
+        if not news:
+            return received

@@ -1,0 +1,139 @@
+"""Checks a home: can the store be written, do all manifests match their commits, does the catalog say the same."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.home import EngineHome
+from storage.catalog import Catalog
+from storage.commits import chain, list_rounds
+from storage.errors import EngineError, ManifestError
+from storage.manifests import FileRef, read_manifest
+
+PROBE_KEY = "doctor/probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: its name, whether all is well, and what was found."""
+
+    name: str
+    ok: bool
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def check(home: EngineHome) -> list[Finding]:
+    """Run every check; a check that fails says why and the others go on."""
+    checks: dict[str, Callable[[EngineHome], str]] = {
+        "store": _check_store,
+        "commits": _check_commits,
+        "manifests": _check_manifests,
+        "videos": _check_videos,
+        "catalog": _check_catalog,
+        "hand-ins": _check_hand_ins,
+    }
+    return [_run(name, test, home) for name, test in checks.items()]
+
+
+def rebuild_catalog(home: EngineHome) -> None:
+    """Throw away what the catalog derives from commits and derive it again."""
+    home.catalog.rebuild(home.store)
+
+
+def _run(name: str, test: Callable[[EngineHome], str], home: EngineHome) -> Finding:
+    try:
+        return Finding(name, True, test(home))
+    except EngineError as error:
+        return Finding(name, False, str(error))
+
+
+def _check_store(home: EngineHome) -> str:
+    home.store.put(PROBE_KEY, b"probe")
+    home.store.delete(PROBE_KEY)
+    return f"{home.store.url} can be written"
+
+
+def _check_commits(home: EngineHome) -> str:
+    commits = list(chain(home.store))
+    return f"{len(commits)} commits of {len(list_rounds(home.store))} rounds form a chain"
+
+
+def _check_manifests(home: EngineHome) -> str:
+    """Every file that a commit names is there and has its hash."""
+    problems = list(_damaged(home))
+    if problems:
+        raise EngineError("; ".join(problems))
+    return "every committed file has its hash"
+
+
+def _damaged(home: EngineHome) -> Iterator[str]:
+    for commit in chain(home.store):
+        for ref in commit.files:
+            try:
+                _verify(home, ref)
+            except EngineError as error:
+                yield str(error)
+
+
+def _verify(home: EngineHome, ref: FileRef) -> None:
+    """Raise ManifestError or StoreError unless the file is there with the bytes its commit names."""
+    if ref.schema:
+        read_manifest(home.store, ref)
+        return
+    with home.store.local_copy(ref.key) as path, path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != ref.sha256:
+        raise ManifestError(
+            f"{ref.key} is damaged: its SHA-256 is {found[:16]}…, its commit says {ref.sha256[:16]}…"
+        )
+
+
+def _check_videos(home: EngineHome) -> str:
+    videos = home.library.videos()
+    stored = set(home.store.list("frames/"))
+    frames = sum(len(video.annotated_frames) for video in videos)
+    missing = [
+        f"{video.name}: frame {index}"
+        for video in videos
+        for index in video.annotated_frames
+        if video.frame_key(index) not in stored
+    ]
+    if missing:
+        raise EngineError(
+            f"{len(missing)} frames are missing, the first {missing[0]}; ingest the video again"
+        )
+    return f"{len(videos)} videos with {frames} annotated frames"
+
+
+def _check_catalog(home: EngineHome) -> str:
+    problem = home.catalog.check()
+    if problem:
+        raise EngineError(f"{problem}; run `engine doctor --rebuild`")
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Catalog(Path(folder) / "catalog.db")
+        fresh.rebuild(home.store)
+        same = fresh.snapshot() == home.catalog.snapshot()
+        fresh.close()
+    if not same:
+        raise EngineError("the catalog differs from the commits; run `engine doctor --rebuild`")
+    return "the catalog says what the commits say"
+
+
+def _check_hand_ins(home: EngineHome) -> str:
+    """Second hand-ins for one work item are kept aside; somebody should know."""
+    aside = [
+        f"{opening.round_id}/{desk}/{key}"
+        for opening in list_rounds(home.store)
+        for desk in ("selection", "annotation", "auto")
+        for key in home.inbox.conflicts(opening.round_id, desk)
+    ]
+    return f"{len(aside)} hand-ins kept aside (second answers)" + (f": {aside[0]}" if aside else "")

@@ -1,0 +1,105 @@
+"""Who works on a round. Today: simulated people; the seam is `annotation.people.People`.
+
+Simulated annotators and verifiers come from different packages (they must not know each other); here they become one
+workforce. Only they, and the evaluation, may read reference masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from annotation.people import People
+from annotation.simulated.team import SimulatedPool
+from annotation.work import EffortEvent, Submission, Verdict, WorkItem, submission_id
+from engine.phases import phase
+from engine.stages.base import StageContext
+from engine.weights import load_weights
+from qa.verification import Judgement, SimulatedVerifier
+
+if TYPE_CHECKING:
+    from annotation.assistance import SessionTools
+    from annotation.simulated.workforce import SimulatedAnnotators, VideoFrames
+
+
+class SimulatedPeople:
+    """Annotators and verifiers that work on the spot, each decision a function of (seed, work item)."""
+
+    name = "simulated"
+
+    def __init__(self, context: StageContext) -> None:
+        settings = context.settings
+        self._context = context
+        self._verifiers = SimulatedPool(settings.people.verifiers, seed=context.round.seed)
+        self._verifier = SimulatedVerifier(
+            settings.verifier, context.home.references.read, seed=context.round.seed
+        )
+
+    def exchange(self, open_items: Sequence[WorkItem]) -> Iterator[Submission]:
+        """Do every open item, one after another."""
+        for item in open_items:
+            yield self._verify(item) if item.kind == "verify" else self._annotators.work(item)
+
+    @cached_property
+    def _annotators(self) -> SimulatedAnnotators:
+        from annotation.simulated.workforce import SimulatedAnnotators
+
+        settings = self._context.settings
+        return SimulatedAnnotators(
+            settings.people.annotators,
+            references=self._context.home.references.read,
+            frames_of=self._frames,
+            tools_of=lambda item: self._tools,
+            rules_of=lambda number: phase(number).rules,
+            config=settings.simulation,
+            times=settings.time,
+            seed=self._context.round.seed,
+        )
+
+    @cached_property
+    def _tools(self) -> SessionTools:
+        from annotation.assistance import SessionTools
+
+        return SessionTools(load_weights(self._context.home, self._context.round.checkpoint_hash))
+
+    def _frames(self, video_id: str) -> VideoFrames:
+        from annotation.simulated.workforce import VideoFrames
+
+        video = self._context.home.library.get(video_id)
+        return VideoFrames(self._context.home.library.frames(video), video.annotated_frames)
+
+    def _verify(self, item: WorkItem) -> Submission:
+        """Judge the item's masks; a model's own masklet is judged by what it covers, not by where it was prompted."""
+        actor = self._verifiers.choose(item.task_id, item.excluded_people)
+        judgement = self._verifier.judge(
+            item.masks,
+            task_id=item.task_id,
+            video_id=item.video_id,
+            first_frame=item.first_frame,
+            point=None if item.revision == 0 else item.point,
+        )
+        return Submission(
+            submission_id=submission_id(item.task_id, actor),
+            task_id=item.task_id,
+            actor=actor,
+            verdict=Verdict(judgement.verdict, judgement.reason, judgement.bad_range),
+            effort=(_verdict_event(judgement),),
+        )
+
+
+def people_for(context: StageContext) -> People:
+    """The people of this round."""
+    return SimulatedPeople(context)
+
+
+def _verdict_event(judgement: Judgement) -> EffortEvent:
+    return EffortEvent(
+        kind="verdict",
+        frame=None,
+        x=None,
+        y=None,
+        positive=None,
+        at_s=0.0,
+        duration_s=round(judgement.duration_s, 3),
+    )

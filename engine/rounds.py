@@ -1,0 +1,86 @@
+"""Finding rounds: which are open, which closed last, and which checkpoint the next one starts from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import RoundError
+from engine.home import EngineHome
+from storage.commits import Commit, RoundOpening, list_rounds, read_commit
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRound:
+    """A round that has its close commit."""
+
+    opening: RoundOpening
+    close: Commit
+
+    @property
+    def checkpoint_after(self) -> str:
+        """Hash of the champion when the round closed."""
+        return str(self.close.summary["checkpoint_hash_end"])
+
+
+def open_rounds(home: EngineHome) -> list[RoundOpening]:
+    """Rounds without a close commit, oldest first."""
+    return [
+        opening
+        for opening in list_rounds(home.store)
+        if read_commit(home.store, opening.round_id, "close") is None
+    ]
+
+
+def latest_closed(home: EngineHome) -> ClosedRound | None:
+    """The closed round with the highest number."""
+    for opening in sorted(list_rounds(home.store), key=lambda row: -row.number):
+        close = read_commit(home.store, opening.round_id, "close")
+        if close is not None:
+            return ClosedRound(opening, close)
+    return None
+
+
+def checkpoint_key(checkpoint_hash: str) -> str:
+    """Where weights with that SHA-256 lie in the store."""
+    return f"checkpoints/{checkpoint_hash}.safetensors"
+
+
+def store_checkpoint(home: EngineHome, path: Path) -> str:
+    """Put a checkpoint file into the store under its SHA-256, once; returns the hash."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    key = checkpoint_key(digest)
+    if not home.store.exists(key):
+        home.store.put_file(key, path)
+    return digest
+
+
+def champion_checkpoint(home: EngineHome) -> str:
+    """Hash of the weights in use: the last closed round's champion, or those a first round starts from."""
+    closed = latest_closed(home)
+    return closed.checkpoint_after if closed else base_checkpoint(home)
+
+
+def last_object_id(home: EngineHome, video_id: str, *, before: int) -> int:
+    """The highest object id given in a video by rounds numbered below `before`; 0 if there is none."""
+    earlier = {opening.round_id for opening in list_rounds(home.store) if opening.number < before}
+    rows = home.catalog.rows("masklets", video_id=video_id)
+    return max((row["object_id"] for row in rows if row["round_id"] in earlier), default=0)
+
+
+def base_checkpoint(home: EngineHome) -> str:
+    """Hash of the weights a first round starts from: the settings' checkpoint or the packaged nano."""
+    return store_checkpoint(home, base_checkpoint_path(home))
+
+
+def base_checkpoint_path(home: EngineHome) -> Path:
+    """File of the weights a first round starts from; RoundError if it is not there."""
+    from model.checkpoints import default_checkpoint
+
+    configured = home.settings.model.checkpoint
+    path = Path(configured) if configured else default_checkpoint()
+    if not path.is_file():
+        raise RoundError(f"Checkpoint {path} (setting `model.checkpoint`) does not exist.")
+    return path

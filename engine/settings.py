@@ -1,0 +1,264 @@
+"""The engine's settings: one typed object from `engine.toml`, the environment and flags.
+
+Later sources win: defaults < `engine.toml` in the home < environment (`ENGINE_ROUND__VIDEOS=4` sets `round.videos`)
+< flags. An unknown key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from annotation.simulated import SimulationConfig, TimeModel
+from engine.errors import SettingsError
+from model.auto_config import AutoMaskletConfig
+from qa.gate import GateConfig
+from qa.verifier_config import VerifierConfig
+
+ENV_PREFIX = "ENGINE_"
+ENV_DELIMITER = "__"
+NOT_SETTINGS = frozenset({"ENGINE_HOME"})
+"""Environment variables with our prefix that are not settings."""
+
+
+class Section(BaseModel):
+    """One table of `engine.toml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StorageSettings(Section):
+    """Where bytes and tables live. These never enter a manifest."""
+
+    store_url: str = Field(
+        "", description="Object store: a folder or s3://bucket/prefix. Empty: <home>/store."
+    )
+    database_url: str = Field("", description="SQLAlchemy URL of the catalog. Empty: SQLite in the home.")
+
+
+class IngestSettings(Section):
+    """How videos are taken in."""
+
+    annotate_fps: float = Field(6.0, gt=0, description="Annotated frames per second of video.")
+    max_frames: int = Field(100_000, gt=0, description="Longest video accepted, in source frames.")
+    max_megapixels: float = Field(40.0, gt=0, description="Largest frame accepted, in megapixels.")
+
+
+class ModelSettings(Section):
+    """The network people are helped by."""
+
+    checkpoint: str = Field("", description="Weights the first round starts from. Empty: the packaged nano.")
+    image_size: int = Field(0, ge=0, description="Input side in pixels. 0: as the checkpoint says.")
+    threads: int = Field(0, ge=0, description="CPU threads of torch. 0: torch's default.")
+
+
+class RoundSettings(Section):
+    """How much a round takes on."""
+
+    videos: int = Field(4, gt=0, description="Videos a round plans for.")
+    objects_per_video: int = Field(2, gt=0, description="Objects to be selected in each planned video.")
+    control_objects: int = Field(
+        2, ge=0, description="Phase-1 objects annotated again in phases 2 and 3 to measure alignment."
+    )
+    seed: int = Field(0, ge=0, description="Seed of every random choice of the round.")
+    lease_s: float = Field(
+        300.0, gt=0, description="A shard's lease; a dead worker's shard is free after it."
+    )
+    max_reannotations: int = Field(3, ge=0, description="Times an unsatisfactory masklet goes back.")
+
+
+class PeopleSettings(Section):
+    """Who works on rounds."""
+
+    kind: Literal["simulated"] = Field("simulated", description="Simulated people work from reference masks.")
+    annotators: tuple[str, ...] = Field(("annotator-1", "annotator-2", "annotator-3"), min_length=1)
+    verifiers: tuple[str, ...] = Field(("verifier-1", "verifier-2"), min_length=1)
+
+
+class AutoSettings(Section):
+    """Automatic masklets: which videos, and what becomes of failures."""
+
+    videos: int = Field(2, ge=0, description="Planned videos that are mined in a round of phase 3.")
+    max_masklets_per_video: int = Field(12, gt=0, description="Candidates sent to verification per video.")
+    known_iou: float = Field(
+        0.5, gt=0, le=1, description="First-frame IoU with a known masklet that drops one."
+    )
+    failure_share: float = Field(
+        0.25, ge=0, le=1, description="Share of unsatisfactory candidates that people refine."
+    )
+
+
+class RetrainSettings(Section):
+    """The training run at the end of a round."""
+
+    steps: int = Field(150, gt=0, description="Optimiser steps.")
+    frames: int = Field(4, gt=1, description="Frames in a training clip.")
+    objects: int = Field(3, gt=0, description="Masklets in a training clip at most.")
+    clips_per_step: int = Field(1, gt=0)
+    lr: float = Field(1e-4, gt=0)
+    encoder_lr: float = Field(3e-5, ge=0)
+    synthetic_share: float = Field(
+        0.25, ge=0, lt=1, description="Share of synthetic clips, against forgetting."
+    )
+    save_every: int = Field(25, gt=0, description="Steps between resumable states.")
+
+
+class EvaluateSettings(Section):
+    """The frozen evaluation after retraining."""
+
+    protocols: tuple[str, ...] = Field(("mask", "3-click"), min_length=1)
+
+
+class Settings(BaseSettings):
+    """All settings of one engine home."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER, extra="forbid", frozen=True
+    )
+
+    storage: StorageSettings = StorageSettings()
+    ingest: IngestSettings = IngestSettings()
+    model: ModelSettings = ModelSettings()
+    round: RoundSettings = RoundSettings()
+    people: PeopleSettings = PeopleSettings()
+    time: TimeModel = Field(default_factory=TimeModel)
+    simulation: SimulationConfig = Field(default_factory=SimulationConfig)
+    verifier: VerifierConfig = Field(default_factory=VerifierConfig)
+    auto: AutoSettings = AutoSettings()
+    grid: AutoMaskletConfig = Field(default_factory=AutoMaskletConfig)
+    retrain: RetrainSettings = RetrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    gate: GateConfig = Field(default_factory=GateConfig)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Everything arrives by `load_settings`, which merges the sources itself to name bad keys well."""
+        return (init_settings,)
+
+    def overridden(self, flags: Mapping[str, Any]) -> Settings:
+        """These settings with some keys replaced (dotted names; None leaves a key as it is), validated again."""
+        values = self.model_dump(mode="json")
+        for key, value in flags.items():
+            if value is not None:
+                _check_known(key, "a flag")
+                _set(values, key, value)
+        return _validated(values)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What decides a round's results: all settings but where things are stored (and so no secret)."""
+        return self.model_dump(mode="json", exclude={"storage": True, "model": {"threads"}})
+
+    def hash(self) -> str:
+        """SHA-256 of the snapshot's canonical JSON."""
+        text = json.dumps(self.snapshot(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_settings(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Read settings from `engine.toml` at `path`, the environment and flags (dotted names, `{"round.videos": 4}`).
+
+    Raises SettingsError naming the source, the key, what was wrong, and for an unknown key the nearest known one.
+    """
+    merged: dict[str, Any] = {}
+    for source, values in _sources(path, os.environ if environ is None else environ, flags or {}):
+        for key, value in values:
+            _check_known(key, source)
+            _set(merged, key, value)
+    return _validated(merged)
+
+
+def known_keys() -> tuple[str, ...]:
+    """Every setting's dotted name, sorted."""
+    return tuple(sorted(key for key, _ in _flatten(Settings().model_dump(mode="json"))))
+
+
+def _sources(
+    path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
+) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    if path is not None:
+        yield str(path), list(_flatten(_read_toml(path)))
+    prefixed = [name for name in environ if name.startswith(ENV_PREFIX) and name not in NOT_SETTINGS]
+    yield (
+        "the environment",
+        [
+            (name.removeprefix(ENV_PREFIX).lower().replace(ENV_DELIMITER, "."), _parse(environ[name]))
+            for name in prefixed
+        ],
+    )
+    yield "a flag", [(key, value) for key, value in flags.items() if value is not None]
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path} does not exist. Run `engine init` to make a home.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _parse(text: str) -> Any:
+    """A value from the environment: JSON where it parses (numbers, lists, true), plain text otherwise."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _check_known(key: str, source: str) -> None:
+    known = known_keys()
+    if key in known:
+        return
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    raise SettingsError(f"Unknown setting `{key}` in {source}. The nearest known one is `{near[0]}`.")
+
+
+def _set(target: dict[str, Any], key: str, value: Any) -> None:
+    *tables, name = key.split(".")
+    for table in tables:
+        target = target.setdefault(table, {})
+    target[name] = value
+
+
+def _validated(values: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        lines.append(f"Setting `{key}` is {item['input']!r}: {item['msg']}.")
+    return "\n".join(lines)

@@ -1,0 +1,157 @@
+"""annotate: publish the planned masklets with their pre-labels and take what people hand in.
+
+Annotation and verification go hand in hand: a masklet refused by a verifier comes back to an annotator, so this stage
+is done when every masklet of the plan has its final verdict. While people work it *returns* (architecture.md §4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+from annotation.work import Submission
+from engine.desk import exchange, handed_in
+from engine.people import people_for
+from engine.stages.base import Finished, Row, StageContext, Waiting
+from engine.workbench import Candidate, Desk, MaskletWork, Workbench, fold, task_id
+from model.prompts import Box
+from storage.manifests import FileRef
+from storage.masks import Rle, area
+
+DESK: Desk = "annotation"
+
+
+class Annotate:
+    """People make the masklets."""
+
+    name = "annotate"
+
+    def shard_count(self, context: StageContext) -> int:
+        """None: people are the shards."""
+        return 0
+
+    def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
+        """Never called."""
+        raise ValueError(f"stage {self.name} has no shard {shard}")
+
+    def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
+        """Exchange with people; when every masklet has its last verdict, write all revisions and efforts."""
+        candidates = planned_candidates(context)
+        received = exchange(
+            context,
+            DESK,
+            people_for(context),
+            lambda submissions: _workbench(context, candidates, submissions).open_items(),
+        )
+        bench = _workbench(context, candidates, received)
+        if not bench.done:
+            return Waiting(bench.describe())
+        files = (
+            context.write("annotations", list(revision_rows(bench.works))),
+            context.write("effort", _all_efforts(context, bench, received)),
+        )
+        return Finished(files, {str(state): count for state, count in sorted(bench.counts.items())})
+
+
+def annotation_bench(context: StageContext) -> Workbench:
+    """Where the planned masklets stand, from the inbox."""
+    return _workbench(context, planned_candidates(context), handed_in(context, DESK))
+
+
+def planned_candidates(context: StageContext) -> list[Candidate]:
+    """The plan's masklets with their pre-labels, in plan order."""
+    masks: dict[str, dict[int, Rle]] = {}
+    for row in context.rows("prelabel", "prelabels"):
+        rle = Rle(row["height"], row["width"], row["counts"])
+        masks.setdefault(row["masklet_id"], {})[row["frame"]] = rle
+    return [
+        Candidate(
+            masklet_id=row["masklet_id"],
+            video_id=row["video_id"],
+            object_id=row["object_id"],
+            phase=row["phase"],
+            first_frame=row["first_frame"],
+            point=(row["x"], row["y"]),
+            box=None if row["x0"] is None else Box(row["x0"], row["y0"], row["x1"], row["y1"]),
+            name=row["name"],
+            masks=masks.get(row["masklet_id"], {}),
+        )
+        for row in context.rows("plan", "plan")
+    ]
+
+
+def revision_rows(works: Iterable[MaskletWork]) -> Iterable[Row]:
+    """Rows of the `annotations` manifest: every revision people made, frame by frame."""
+    for work in works:
+        for revision in work.revisions:
+            if revision.number == 0:
+                continue  # the model's own; it stands in the auto_masklets manifest
+            for mask in revision.masks:
+                yield {
+                    "masklet_id": work.candidate.masklet_id,
+                    "revision": revision.number,
+                    "video_id": work.candidate.video_id,
+                    "object_id": work.candidate.object_id,
+                    "frame": mask.frame,
+                    "height": mask.rle.height,
+                    "width": mask.rle.width,
+                    "counts": mask.rle.counts,
+                    "area": area(mask.rle),
+                    "edited": mask.edited,
+                    "clicks": mask.clicks,
+                    "origin": "auto" if work.candidate.mined else "manual",
+                    "annotator": revision.annotator,
+                    "phase": work.candidate.phase,
+                    "locked": mask.locked,
+                }
+
+
+def effort_rows(
+    round_id: str, works: Iterable[MaskletWork], received: Mapping[str, Submission]
+) -> Iterable[Row]:
+    """Rows of the `effort` manifest: every act of the people who annotated and verified these masklets."""
+    for work in works:
+        masklet = work.candidate.masklet_id
+        for revision in work.revisions:
+            if revision.number > 0:
+                submission = received[task_id(masklet, "annotate", revision.number)]
+                yield from act_rows(round_id, submission, "annotator", masklet, revision.number)
+        for judged in work.verdicts:
+            submission = received[task_id(masklet, "verify", judged.revision)]
+            yield from act_rows(round_id, submission, "verifier", masklet, judged.revision)
+
+
+def act_rows(
+    round_id: str, submission: Submission, role: str, masklet_id: str, revision: int
+) -> Iterable[Row]:
+    """Rows of the `effort` manifest for one hand-in."""
+    for number, event in enumerate(submission.effort):
+        yield {
+            "event_id": f"{submission.task_id}-{number:05d}",
+            "round_id": round_id,
+            "masklet_id": masklet_id,
+            "revision": revision,
+            "actor": submission.actor,
+            "role": role,
+            **asdict(event),
+        }
+
+
+def _all_efforts(context: StageContext, bench: Workbench, received: Mapping[str, Submission]) -> list[Row]:
+    round_id = context.round.round_id
+    rows = list(effort_rows(round_id, bench.works, received))
+    for submission in handed_in(context, "selection").values():
+        rows += act_rows(round_id, submission, "selector", "", 0)
+    return rows
+
+
+def _workbench(
+    context: StageContext, candidates: list[Candidate], received: Mapping[str, Submission]
+) -> Workbench:
+    return fold(
+        context.round.round_id,
+        DESK,
+        candidates,
+        received,
+        max_reannotations=context.settings.round.max_reannotations,
+    )

@@ -1,0 +1,58 @@
+"""retrain: train the round's model on the data set, with the phase's prompts, from the champion (sam2-training.md §11).
+
+Training keeps resumable states in the home's `work` folder; the weights go into the store under their hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.rounds import checkpoint_key, store_checkpoint
+from engine.stages.base import Finished, StageContext, Waiting
+from storage.manifests import FileRef
+
+CHECKPOINT = "checkpoint"
+"""Name of the weights among the stage's files."""
+
+
+class Retrain:
+    """New weights from what people verified."""
+
+    name = "retrain"
+
+    def shard_count(self, context: StageContext) -> int:
+        """One run, none if the data set is empty."""
+        return 1 if context.rows("dataset", "dataset") else 0
+
+    def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
+        """Train, resuming if a run was cut short."""
+        from engine.training import clip_source, train_config
+        from model.training.trainer import finetune
+
+        settings, seed = context.settings.retrain, context.round.seed
+        rows = context.rows("dataset", "dataset")
+        with context.home.store.local_copy(context.round.checkpoint_key) as start:
+            result = finetune(
+                start,
+                clip_source(context.home, rows, settings),
+                train_config(settings, mode=context.phase.train_prompts, seed=seed),
+                out_dir=_work_dir(context),
+            )
+        digest = store_checkpoint(context.home, result.checkpoint)
+        weights = FileRef(name=CHECKPOINT, key=checkpoint_key(digest), sha256=digest)
+        return context.write("training", result.rows), weights
+
+    def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
+        """The challenger is the new checkpoint; without data there is none."""
+        if not shards:
+            return Finished((context.write("training", []),), {"challenger": ""})
+        files = shards[0]
+        (weights,) = (ref for ref in files if ref.name == CHECKPOINT)
+        return Finished(files, {"challenger": weights.sha256, "steps": context.settings.retrain.steps})
+
+
+def _work_dir(context: StageContext) -> Path:
+    folder = context.home.work / context.round.round_id / "retrain"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
