@@ -88,8 +88,7 @@ def load_checkpoint(
     config = _choose_config(path, state, info, size)
     if image_size is not None:
         config = replace(config, image_size=image_size)
-    with torch.device("meta"):  # every value comes from the file, so none is drawn first
-        model = Sam2(config)
+    model = Sam2(config)
     _check_fits(path, _shapes(state), model)
     model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
     return model.to(device).eval()

@@ -3,8 +3,8 @@
 The parts in reading order: `encode_images` (once per frame), `condition` (look at memory), `sam_heads`
 (prompts → masks, scores and object pointer), `encode_memory` (mask → memory), and `track_step`, which
 strings them together for one frame. Frames are a batch dimension B, objects a batch dimension N;
-`ImageFeatures.select` goes from one to the other. Images are [B, 3, S, S], coordinates are (x, y) in pixels of
-the S×S input.
+`ImageFeatures.select` goes from one to the other. Images are [B, 3, S, S], coordinates are (x, y) in pixels
+of the S×S input.
 """
 
 from __future__ import annotations
