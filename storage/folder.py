@@ -53,7 +53,7 @@ class FolderStore:
             _publish(file, temporary, target)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        if self._path(key).exists():
+        if self.exists(key):  # saves writing the bytes; the link below is what decides
             return False
         with self._temporary(key) as (temporary, target, file):
             file.write(data)

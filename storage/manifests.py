@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -307,7 +308,7 @@ def _has_nan(column: pa.ChunkedArray[Any]) -> bool:
 
 
 def _column(schema_name: str, field: pa.Field[Any], rows: Sequence[dict[str, Any]]) -> pa.Array[Any]:
-    values = []
+    values, whole = [], pa.types.is_integer(field.type)
     for number, row in enumerate(rows):
         if field.name not in row and not field.nullable:
             raise ManifestError(f"{schema_name} row {number} lacks the column {field.name!r}")
@@ -316,6 +317,8 @@ def _column(schema_name: str, field: pa.Field[Any], rows: Sequence[dict[str, Any
             raise ManifestError(f"{schema_name} row {number}: {field.name!r} must not be null")
         if value != value:  # NaN equals nothing, so it could never be read back and compared
             raise ManifestError(f"{schema_name} row {number}: {field.name!r} is not a number (NaN)")
+        if whole and isinstance(value, float | np.floating) and not value.is_integer():
+            raise _wrong_type(schema_name, number, field, value)  # Arrow would cut off the fraction
         values.append(value)
     try:
         column: pa.Array[Any] = pa.array(values, field.type)
@@ -330,11 +333,13 @@ def _bad_value(schema_name: str, field: pa.Field[Any], values: Sequence[Any]) ->
         try:
             pa.array([value], field.type)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError, TypeError):
-            return ManifestError(
-                f"{schema_name} row {number}: {field.name!r} must be {field.type}, not {value!r:.60} "
-                f"({type(value).__name__})"
-            )
+            return _wrong_type(schema_name, number, field, value)
     return ManifestError(f"{schema_name}: the column {field.name!r} does not convert to {field.type}")
+
+
+def _wrong_type(schema_name: str, number: int, field: pa.Field[Any], value: Any) -> ManifestError:
+    shown = f"{value!r:.60} ({type(value).__name__})"
+    return ManifestError(f"{schema_name} row {number}: {field.name!r} must be {field.type}, not {shown}")
 
 
 def _sorted(table: pa.Table, schema_name: str) -> pa.Table:

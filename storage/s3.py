@@ -116,10 +116,10 @@ class S3Store:
         start = self.prefix + checked_prefix(prefix)
         with self._explained(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start)
-            for page in pages:
-                for item in page.get("Contents", []):
-                    if not item["Key"].endswith("/"):  # "folders" that some consoles make
-                        yield item["Key"].removeprefix(self.prefix)
+            names = [str(item["Key"]) for page in pages for item in page.get("Contents", [])]
+        for name in sorted(names):  # some servers sort folder by folder, not by the whole key
+            if not name.endswith("/"):  # "folders" that some consoles make
+                yield name.removeprefix(self.prefix)
 
     def delete(self, key: str) -> None:
         name = self._name(key)

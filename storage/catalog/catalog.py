@@ -146,6 +146,12 @@ class Catalog:
             rows = _all_rows(connection, LeaseRow)
         return [row | {"remaining_s": row.pop("expires_at") - now} for row in rows]
 
+    def break_lease(self, round_id: str, stage: str, shard: int, *, owner: str) -> bool:
+        """Removes the lease of a shard if `owner` holds it, because that worker is known to be dead."""
+        key = (LeaseRow.round_id == round_id, LeaseRow.stage == stage, LeaseRow.shard == shard)
+        with self._database.writing() as connection:
+            return connection.execute(delete(LeaseRow).where(*key, LeaseRow.owner == owner)).rowcount > 0
+
     def drop_expired_leases(self) -> int:
         """Removes leases whose time is over; returns how many."""
         with self._database.writing() as connection:

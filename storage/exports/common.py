@@ -53,8 +53,8 @@ class ExportMasklet:
         for frame, rle in self.masks.items():
             if (rle.height, rle.width) != (self.video.height, self.video.width):
                 raise ExportError(
-                    f"masklet {self.masklet_id!r}: the mask of frame {frame} is {rle.height}x{rle.width}, its "
-                    f"video {self.video.height}x{self.video.width} (height x width)"
+                    f"masklet {self.masklet_id!r}: the mask of frame {frame} is {rle.height}x{rle.width}, "
+                    f"its video {self.video.height}x{self.video.width} (height x width)"
                 )
 
 

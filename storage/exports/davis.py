@@ -4,8 +4,8 @@
     Annotations/<video>/<object>/<i>.png        palette picture: 0 background, 1 the object
     ImageSets/train.txt, ImageSets/eval.txt     video names by split
 
-Objects are numbered 000, 001, … within a video. An object has a picture for each annotated frame, an empty one
-where it is absent. This is what SA-V's own evaluation reads with one folder an object.
+Objects are numbered 000, 001, … within a video. An object has a picture for each annotated frame, an empty
+one where it is absent. This is what SA-V's own evaluation reads with one folder an object.
 """
 
 from __future__ import annotations
