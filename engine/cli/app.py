@@ -32,7 +32,7 @@ def _root(
     context: typer.Context,
     home: Annotated[
         Path | None,
-        typer.Option("--home", help="The engine's home folder [default: $ENGINE_HOME or ./engine-home]."),
+        typer.Option("--home", help="The engine's home folder. Default: $ENGINE_HOME, else ./engine-home."),
     ] = None,
 ) -> None:
     """Remember which home the command is about."""
@@ -45,7 +45,7 @@ def _root(
 def init(
     context: typer.Context,
     store: Annotated[str, typer.Option(help="Object store: a folder or s3://bucket/prefix.")] = "",
-    database: Annotated[str, typer.Option(help="SQLAlchemy URL of the catalog [default: SQLite].")] = "",
+    database: Annotated[str, typer.Option(help="SQLAlchemy URL of the catalog. Default: SQLite.")] = "",
 ) -> None:
     """Make a home: settings, store and catalog. Running it again changes nothing."""
     from engine.home import create_home
@@ -126,9 +126,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
 @app.command()
 def report(
     context: typer.Context,
-    round_id: Annotated[
-        str | None, typer.Argument(help="One round, such as r0002-p2 [default: all].")
-    ] = None,
+    round_id: Annotated[str | None, typer.Argument(help="One round, such as r0002-p2. Default: all.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the HTML report of a round, or of the whole run."""
@@ -181,10 +179,10 @@ def doctor(
 @app.command()
 def demo(
     home: Annotated[Path, typer.Option(help="Home of the demo.")] = Path("demo-home"),
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
 ) -> None:
     """Sample data, a round in each of the three phases with simulated people, and a report. About 8 minutes."""
-    from engine.demo import run_demo
+    from engine.cli.demo import run_demo
 
     run_demo(home, seed=seed)
 
@@ -193,7 +191,7 @@ def demo(
 def model_info(
     context: typer.Context,
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="A checkpoint [default: the packaged nano].")
+        Path | None, typer.Argument(help="A checkpoint. Default: the packaged nano.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -205,7 +203,7 @@ def model_info(
 
 @model_app.command("check")
 def model_check(
-    golden: Annotated[Path | None, typer.Option(help="Golden file [default: the packaged one].")] = None,
+    golden: Annotated[Path | None, typer.Option(help="Golden file. Default: the packaged one.")] = None,
 ) -> None:
     """Recompute every golden number; a line per key, exit code 1 on a miss."""
     from engine.cli.model import check
@@ -217,14 +215,14 @@ def model_check(
 def model_train(
     context: typer.Context,
     checkpoint: Annotated[
-        Path | None, typer.Option("--from", help="Start weights [default: the packaged nano].")
+        Path | None, typer.Option("--from", help="Start weights. Default: the packaged nano.")
     ] = None,
     manifest: Annotated[
-        str, typer.Option(help="Key of a dataset manifest in the store [default: the newest].")
+        str, typer.Option(help="Key of a dataset manifest in the store. Default: the newest.")
     ] = "",
     mode: Annotated[str, typer.Option(metavar="masks|all", help="Prompts: SAM 2 Mask, or SAM 2.")] = "all",
-    steps: Annotated[int | None, typer.Option(min=1)] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. Default: the setting.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for weights, states and metrics.")] = Path("training"),
 ) -> None:
     """Fine-tune on a dataset manifest; running it again after a kill goes on where it stopped."""
@@ -236,7 +234,7 @@ def model_train(
 @model_app.command("pretrain")
 def model_pretrain(
     out: Annotated[Path, typer.Option(help="Folder for weights and states.")],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     minutes: Annotated[float, typer.Option(min=0.1, help="Time budget.")] = 90.0,
 ) -> None:
     """Train nano from scratch on synthetic clips, by the recipe that made the packaged weights."""
@@ -249,7 +247,7 @@ def model_pretrain(
 def model_evaluate(
     context: typer.Context,
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="A checkpoint [default: the current champion].")
+        Path | None, typer.Argument(help="A checkpoint. Default: the current champion.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
