@@ -1,3 +1,66 @@
-"""SAM 2: the network, its sessions on videos and images, its weights and its training."""
+"""SAM 2: the network, its sessions on videos and images, its weights and its training.
+
+Names are loaded when first asked for, so that reading `model.errors` or settings does not load torch.
+"""
 
 from __future__ import annotations
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model.auto_config import AutoMaskletConfig
+    from model.auto_masklets import AutoMasklet, generate_masklets
+    from model.builder import build_sam2
+    from model.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint, save_checkpoint
+    from model.errors import CheckpointError, ModelError, PromptError, TrainingError
+    from model.image_predictor import ImagePredictor, MaskPrediction
+    from model.prompts import Box, Click
+    from model.sam2 import Sam2
+    from model.video_session import FrameResult, FrameSource, SessionConfig, VideoSession
+
+__all__ = [
+    "AutoMasklet",
+    "AutoMaskletConfig",
+    "Box",
+    "CheckpointError",
+    "Click",
+    "FrameResult",
+    "FrameSource",
+    "ImagePredictor",
+    "MaskPrediction",
+    "ModelError",
+    "PromptError",
+    "Sam2",
+    "SessionConfig",
+    "TrainingError",
+    "VideoSession",
+    "build_sam2",
+    "checkpoint_hash",
+    "default_checkpoint",
+    "generate_masklets",
+    "load_checkpoint",
+    "save_checkpoint",
+]
+
+_HOMES = MappingProxyType(
+    {
+        "auto_config": ("AutoMaskletConfig",),
+        "auto_masklets": ("AutoMasklet", "generate_masklets"),
+        "builder": ("build_sam2",),
+        "checkpoints": ("checkpoint_hash", "default_checkpoint", "load_checkpoint", "save_checkpoint"),
+        "errors": ("CheckpointError", "ModelError", "PromptError", "TrainingError"),
+        "image_predictor": ("ImagePredictor", "MaskPrediction"),
+        "prompts": ("Box", "Click"),
+        "sam2": ("Sam2",),
+        "video_session": ("FrameResult", "FrameSource", "SessionConfig", "VideoSession"),
+    }
+)
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"model.{module}"), name)
+    raise AttributeError(f"module 'model' has no attribute {name!r}")

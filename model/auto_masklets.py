@@ -1,0 +1,231 @@
+"""Masklets nobody asked for: point grids on the first frame, the survivors tracked through the video.
+
+Coverage and failures are both wanted: what this finds goes to verifiers, not straight into the data set.
+The steps are those of the SAM 2 data engine: ask about every point, keep what is confident, stable, whole and
+no duplicate, track it, clean it on every frame, and drop masklets that turn out to be the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.auto_config import AutoMaskletConfig
+from model.errors import PromptError
+from model.image_predictor import ImagePredictor, PointPredictions
+from model.layers import resize
+from model.point_grids import Crop, crops
+from model.postprocess import drop_specks, fill_holes
+from model.sam2 import Sam2
+from model.video_session import FrameResult, FrameSource, SessionConfig, VideoSession
+from storage.masks import Rle, decode, encode, iou_matrix, is_empty
+
+__all__ = ["AutoMasklet", "AutoMaskletConfig", "generate_masklets"]
+
+_REFERENCE_AREA = 1401 * 1037  # pixels of the mean SA-V frame, to which `min_region_px` refers
+
+BoolMask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class AutoMasklet:
+    """One mined masklet over all T frames of the source, empty masks where the object is absent."""
+
+    point: tuple[float, float]  # (x, y) on the first frame in pixels
+    level: int  # points along the side of the grid that found it
+    predicted_iou: float  # of the mask that was found on the first frame
+    masks: tuple[Rle, ...]  # T
+    predicted_ious: tuple[float, ...]  # T
+    stabilities: tuple[float, ...]  # T
+    object_scores: tuple[float, ...]  # T
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A mask found on the first frame."""
+
+    point: tuple[float, float]
+    level: int
+    points_per_side: int
+    mask: Rle
+    predicted_iou: float
+    stability: float
+
+
+@dataclass(slots=True)
+class _Track:
+    """What has been tracked of one candidate so far."""
+
+    masks: list[Rle] = field(default_factory=list)
+    predicted_ious: list[float] = field(default_factory=list)
+    stabilities: list[float] = field(default_factory=list)
+    object_scores: list[float] = field(default_factory=list)
+
+
+def generate_masklets(
+    model: Sam2, frames: FrameSource, config: AutoMaskletConfig | None = None
+) -> list[AutoMasklet]:
+    """Find objects on the first frame of `frames` and track them to the last; the surest come first.
+
+    Raises PromptError when there is no frame.
+    """
+    config = AutoMaskletConfig() if config is None else config
+    if len(frames) == 0:
+        raise PromptError("there is no frame to look for objects on")
+    candidates = _distinct(_candidates(model, frames[0], config), config.duplicate_iou)
+    candidates = sorted(candidates, key=lambda c: -c.predicted_iou)[: config.max_masklets]
+    candidates.sort(key=_preference)
+    if not candidates:
+        return []
+    tracks = _track(model, frames, candidates, config)
+    kept = _distinct_tracks(tracks, config.masklet_duplicate_iou)
+    found = [_masklet(candidates[index], tracks[index]) for index in kept]
+    return sorted(found, key=lambda masklet: -masklet.predicted_iou)
+
+
+def _preference(candidate: _Candidate) -> tuple[float, float]:
+    """Zoomed-in crops see more detail, so they come first; then the surer mask."""
+    return -candidate.level, -candidate.predicted_iou
+
+
+# --- the first frame
+
+
+def _candidates(model: Sam2, rgb: NDArray[np.uint8], config: AutoMaskletConfig) -> list[_Candidate]:
+    """Ask about every grid point of every crop; duplicates within a crop are already gone."""
+    height, width = rgb.shape[:2]
+    predictor = ImagePredictor(model)
+    found: list[_Candidate] = []
+    for crop in crops(height, width, config):
+        predictor.set_image(rgb[crop.y0 : crop.y1, crop.x0 : crop.x1])
+        inside = [
+            candidate
+            for first in range(0, len(crop.points), config.point_batch)
+            for candidate in _ask(predictor, crop, slice(first, first + config.point_batch), rgb, config)
+        ]
+        found += _distinct(inside, config.duplicate_iou)
+    return found
+
+
+def _ask(
+    predictor: ImagePredictor, crop: Crop, batch: slice, rgb: NDArray[np.uint8], config: AutoMaskletConfig
+) -> Iterator[_Candidate]:
+    points = crop.points[batch]
+    answers = predictor.predict_points(points)
+    good = (answers.ious >= config.min_predicted_iou) & (answers.stabilities >= config.min_stability)
+    good &= (answers.object_scores > 0)[:, None]
+    for row, column in good.nonzero().tolist():
+        mask = _whole_mask(answers, (row, column), crop, rgb, config)
+        if mask is not None:
+            yield _Candidate(
+                point=(float(points[row, 0]) + crop.x0, float(points[row, 1]) + crop.y0),
+                level=crop.level,
+                points_per_side=config.points_per_side[crop.level],
+                mask=encode(mask),
+                predicted_iou=float(answers.ious[row, column]),
+                stability=float(answers.stabilities[row, column]),
+            )
+
+
+def _whole_mask(
+    answers: PointPredictions,
+    place: tuple[int, int],
+    crop: Crop,
+    rgb: NDArray[np.uint8],
+    config: AutoMaskletConfig,
+) -> BoolMask | None:
+    """Return one candidate at the size of the frame, or None when it is empty, cut off or scenery."""
+    height, width = rgb.shape[:2]
+    logits = resize(answers.low_res_logits[place][None, None], (crop.y1 - crop.y0, crop.x1 - crop.x0))
+    mask = _clean((logits[0, 0] > 0).cpu().numpy(), _min_region(height, width, config))
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0 or mask.sum() > config.max_frame_share * height * width:
+        return None
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    if crop.cuts(box, height=height, width=width, margin=config.crop_margin):
+        return None
+    whole = np.zeros((height, width), dtype=np.bool_)
+    whole[crop.y0 : crop.y1, crop.x0 : crop.x1] = mask
+    return whole
+
+
+def _min_region(height: int, width: int, config: AutoMaskletConfig) -> int:
+    return round(config.min_region_px * height * width / _REFERENCE_AREA)
+
+
+def _clean(mask: BoolMask, min_region: int) -> BoolMask:
+    return fill_holes(drop_specks(mask, min_region), min_region - 1)
+
+
+def _distinct(candidates: Sequence[_Candidate], max_iou: float) -> list[_Candidate]:
+    """Drop every mask that overlaps a preferred one by more than `max_iou`."""
+    ranked = sorted(candidates, key=_preference)
+    kept: list[_Candidate] = []
+    for candidate in ranked:
+        overlaps = iou_matrix([candidate.mask], [other.mask for other in kept])
+        if not (overlaps > max_iou).any():
+            kept.append(candidate)
+    return kept
+
+
+# --- the other frames
+
+
+def _track(
+    model: Sam2, frames: FrameSource, candidates: Sequence[_Candidate], config: AutoMaskletConfig
+) -> list[_Track]:
+    """Track all candidates together, a batch of objects at a time on each frame."""
+    session_config = SessionConfig(object_batch=config.object_batch, fill_hole_area=0)
+    session = VideoSession(model, frames, config=session_config)
+    for index, candidate in enumerate(candidates):
+        session.add_mask(0, index, decode(candidate.mask))
+    tracks = [_Track() for _ in candidates]
+    min_region = _min_region(frames.height, frames.width, config)
+    for result in session.propagate_in_batches(start=0):
+        _extend(tracks, result, min_region)
+    for track, candidate in zip(tracks, candidates, strict=True):
+        # to the session the first mask was given and therefore certain
+        track.predicted_ious[0], track.stabilities[0] = candidate.predicted_iou, candidate.stability
+    return tracks
+
+
+def _extend(tracks: Sequence[_Track], result: FrameResult, min_region: int) -> None:
+    for row, index in enumerate(result.object_ids):
+        track = tracks[index]
+        track.masks.append(encode(_clean(result.logits[row] > 0, min_region)))
+        track.predicted_ious.append(float(result.predicted_ious[row]))
+        track.stabilities.append(float(result.stabilities[row]))
+        track.object_scores.append(float(result.object_scores[row]))
+
+
+def _distinct_tracks(tracks: Sequence[_Track], max_iou: float) -> list[int]:
+    """Return the indices of tracks that overlap no preferred track by a mean IoU of more than `max_iou`."""
+    overlap = np.zeros((len(tracks), len(tracks)))
+    seen = np.zeros_like(overlap)
+    for position in range(len(tracks[0].masks)):
+        masks = [track.masks[position] for track in tracks]
+        visible = np.array([not is_empty(mask) for mask in masks])
+        either = visible[:, None] | visible[None, :]  # frames on which both are absent say nothing
+        overlap += np.where(either, iou_matrix(masks, masks), 0.0)
+        seen += either
+    mean = overlap / np.maximum(seen, 1)
+    kept: list[int] = []
+    for index in range(len(tracks)):
+        if not (mean[index, kept] > max_iou).any():
+            kept.append(index)
+    return kept
+
+
+def _masklet(candidate: _Candidate, track: _Track) -> AutoMasklet:
+    return AutoMasklet(
+        point=candidate.point,
+        level=candidate.points_per_side,
+        predicted_iou=candidate.predicted_iou,
+        masks=tuple(track.masks),
+        predicted_ious=tuple(track.predicted_ious),
+        stabilities=tuple(track.stabilities),
+        object_scores=tuple(track.object_scores),
+    )
