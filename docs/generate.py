@@ -62,7 +62,8 @@ def commands_table() -> str:
     rows = ["| command | does |", "|---|---|"]
     for name, command in walk_commands():
         summary = re.split(r"(?<=\.)\s", _plain(command.help))[0]
-        rows.append(f"| `{' '.join([name, *_arguments(command)])}` | {summary} |")
+        called = " ".join([name, *_arguments(command)]).replace("|", r"\|")
+        rows.append(f"| `{called}` | {summary} |")
     return "\n".join(rows)
 
 
@@ -76,7 +77,7 @@ def _options_of(name: str, command: Any) -> str:
     options = [param for param in command.params if param.opts[0].startswith("-") and param.name != "help"]
     for param in [param for param in command.params if param not in options] + options:
         if param.name != "help" and param.help:
-            lines.append(f"- `{_spelled(param)}`: {_plain(param.help)}")
+            lines.append(f"- `{_spelled(param)}`: {_plain(param.help)}{_default(param)}")
     return "\n".join([lines[0], "", *lines[1:]] if len(lines) > 1 else lines)
 
 
@@ -86,10 +87,16 @@ def _arguments(command: Any) -> list[str]:
 
 
 def _spelled(param: Any) -> str:
+    value = param.metavar or param.name.upper().replace("_", "-")
     if not param.opts[0].startswith("-"):
-        return (param.metavar or param.name.upper().replace("_", "-")) + ("…" if param.nargs == -1 else "")
+        return value + ("…" if param.nargs == -1 else "")
     names = "/".join([*param.opts, *param.secondary_opts])
-    return names if param.is_flag else f"{names} {param.metavar or param.type.name.upper()}"
+    return names if param.is_flag else f"{names} {value}"
+
+
+def _default(param: Any) -> str:
+    shown = getattr(param, "is_flag", False) or param.default in (None, "") or "Default:" in param.help
+    return "" if shown else f" [default: {param.default}]"
 
 
 def settings_tables() -> str:
@@ -98,18 +105,16 @@ def settings_tables() -> str:
 
 
 def _section(name: str, kind: Any) -> str:
+    defaults = Settings().model_dump(mode="json")[name]
     documented = dict(_documented(kind))
-    rows = [f"### `[{name}]`", "", _about(kind), "", "| key | default | meaning |", "|---|---|---|"]
-    for key, default in _defaults(name).items():
-        rows.append(f"| `{key}` | `{json.dumps(default)}` | {documented.get(key, '')} |")
-    if not any(documented.values()):
-        rows = [row.removesuffix("  |").removesuffix(" meaning |").removesuffix("---|") for row in rows]
+    rows = [f"### `[{name}]`", "", _about(kind, keys=list(defaults)), ""]
+    rows += (
+        ["| key | default | meaning |", "|---|---|---|"] if documented else ["| key | default |", "|---|---|"]
+    )
+    for key, default in defaults.items():
+        meaning = f" {documented.get(key, '')} |" if documented else ""
+        rows.append(f"| `{key}` | `{json.dumps(default)}` |{meaning}".replace("<", "&lt;"))
     return "\n".join(rows)
-
-
-def _defaults(section: str) -> dict[str, Any]:
-    values: dict[str, Any] = Settings().model_dump(mode="json")[section]
-    return values
 
 
 def _documented(kind: Any) -> Iterator[tuple[str, str]]:
@@ -122,10 +127,12 @@ def _documented(kind: Any) -> Iterator[tuple[str, str]]:
         yield found[1], _plain(found[2])
 
 
-def _about(kind: Any) -> str:
-    """The docstring's paragraphs, unwrapped."""
+def _about(kind: Any, *, keys: list[str]) -> str:
+    """The docstring's paragraphs, unwrapped, with the names of settings set as code."""
     paragraphs = inspect.cleandoc(kind.__doc__ or "").split("\n\n")
-    return "\n\n".join(_plain(paragraph) for paragraph in paragraphs)
+    names = "|".join(key if "_" in key else f"{key}(?=:)" for key in keys)
+    named = re.compile(rf"(?<![`\w])({names})(?![`\w])")
+    return "\n\n".join(named.sub(r"`\1`", _plain(paragraph)) for paragraph in paragraphs)
 
 
 def _plain(text: str | None) -> str:

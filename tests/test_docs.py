@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from engine.cli.app import app
 from engine.settings import known_keys
@@ -97,6 +98,19 @@ def test_every_command_and_option_has_help():
         if not param.help
     ]
     assert silent == []
+
+
+def test_help_is_shown_as_it_is_written():
+    """Nothing between brackets is taken for markup and lost."""
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "500"}).output
+    assert "Default: $ENGINE_HOME, else ./engine-home." in shown
+    bracketed = [
+        f"{name} {param.opts[0]}"
+        for name, command in _generate().walk_commands()
+        for param in command.params
+        if "[" in (param.help or "")
+    ]
+    assert bracketed == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
