@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model.auto_masklets import AutoMasklet, generate_masklets
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.home import EngineHome
 from engine.rounds import champion_checkpoint
 from engine.weights import load_weights
+from model.auto_masklets import AutoMasklet, generate_masklets
 from qa.report import ExtraFilmstrip, Frame
 from storage.masks import decode
 from storage.videos import StoredFrames, Video
@@ -50,5 +52,5 @@ def mine_clip(home: EngineHome, video: Video, *, frames: int, step: int) -> Extr
     )
 
 
-def _masks_at(masklets: Sequence[AutoMasklet], index: int) -> dict[int, Frame]:
+def _masks_at(masklets: Sequence[AutoMasklet], index: int) -> dict[int, NDArray[np.bool_]]:
     return {number: decode(masklet.masks[index]) for number, masklet in enumerate(masklets, start=1)}

@@ -235,12 +235,11 @@ def model_train(
 def model_pretrain(
     out: Annotated[Path, typer.Option(help="Folder for weights and states.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0.1, help="Time budget.")] = 90.0,
 ) -> None:
     """Train nano from scratch on synthetic clips, by the recipe that made the packaged weights."""
     from engine.cli.model import pretrain
 
-    pretrain(out, seed=seed, minutes=minutes)
+    pretrain(out, seed=seed)
 
 
 @model_app.command("evaluate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from engine.errors import RoundError, SettingsError
 from engine.home import EngineHome
 
 DONE, FAILED = 0, 1
+STEPS_PER_LINE = 100
 
 
 def info(checkpoint: Path | None, *, as_json: bool) -> None:
@@ -104,11 +106,15 @@ def train(
     next_step(f"engine model evaluate {result.checkpoint}")
 
 
-def pretrain(out_dir: Path, *, seed: int, minutes: float) -> None:
-    """Train nano from scratch."""
+def pretrain(out_dir: Path, *, seed: int) -> None:
+    """Train nano from scratch, with a line a hundred steps; a killed run goes on where it was."""
     from model.training.nano import pretrain as run
 
-    path = run(out_dir, seed=seed, minutes=minutes)
+    def tell(row: Mapping[str, Any]) -> None:
+        if int(row["step"]) % STEPS_PER_LINE == 0:
+            say(f"step {row['step']}: loss {float(row['loss']):.3f}")
+
+    path = run(out_dir, seed=seed, progress=tell)
     say(f"Wrote [bold]{path}[/]")
     next_step(f"engine model info {path}")
 

@@ -84,9 +84,8 @@ def _mined_videos(context: StageContext) -> list[str]:
 
 
 def _mine(context: StageContext, video: Video) -> list[Row]:
-    from model.auto_masklets import generate_masklets
-
     from engine.weights import load_weights
+    from model.auto_masklets import generate_masklets
 
     found = generate_masklets(
         load_weights(context.home, context.round.checkpoint_hash),
@@ -122,7 +121,7 @@ def _is_new(context: StageContext, masklet: AutoMasklet, known: list[Rle]) -> bo
 
 
 def _last_object_id(context: StageContext, video_id: str) -> int:
-    planned = [row["object_id"] for row in context.rows("plan", "plan") if row["video_id"] == video_id]
+    planned: list[int] = [row["object_id"] for row in context.rows("plan", "plan") if row["video_id"] == video_id]
     earlier = last_object_id(context.home, video_id, before=context.round.number)
     return max([earlier, *planned])
 
@@ -138,7 +137,7 @@ def _rows(context: StageContext, video: Video, object_id: int, masklet: AutoMask
             "width": rle.width,
             "counts": rle.counts,
             "object_score": masklet.object_scores[position],
-            "predicted_iou": masklet.predicted_iou,
+            "predicted_iou": masklet.predicted_ious[position],
             "stability": masklet.stabilities[position],
             "point_x": masklet.point[0],
             "point_y": masklet.point[1],

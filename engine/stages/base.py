@@ -97,7 +97,9 @@ class StageContext:
         """Write one manifest file of this stage, named after its schema; shards number their parts."""
         prefix = f"rounds/{self.round.round_id}/{self.stage}"
         name = schema if part is None else f"{schema}-{part:05d}"
-        return write_manifest(self.home.store, prefix, name, rows_to_table(schema, [dict(row) for row in rows]), schema)
+        return write_manifest(
+            self.home.store, prefix, name, rows_to_table(schema, [dict(row) for row in rows]), schema
+        )
 
     def earlier_rounds(self) -> Iterator[tuple[RoundOpening, Commit]]:
         """Closed rounds before this one with their close commits, oldest first."""

@@ -1,4 +1,4 @@
-"""evaluate: champion and challenger on the frozen evaluation split, and the verdict of the gate (data-engine.md §12, §17)."""
+"""evaluate: champion and challenger on the frozen split, and the verdict of the gate (data-engine.md §12, §17)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.home import EngineHome
 from engine.stages.base import Finished, Row, StageContext, Summary, Waiting, in_shard_order
+from engine.version import code_version
 from engine.weights import load_weights
 from qa.gate import decide
 from qa.metric_rows import MetricRow
@@ -36,7 +37,10 @@ class Evaluate:
     def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
         """Evaluate one role's weights by every protocol."""
         digest = context.round.checkpoint_hash if shard == CHAMPION else _challenger(context)
-        return (context.write("metrics", _metrics(context, ROLES[shard], digest), part=shard),)
+        rows = _metrics(context, ROLES[shard], digest)
+        if shard == CHAMPION:
+            rows += _baseline(context)
+        return (context.write("metrics", rows, part=shard),)
 
     def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
         """Decide promotion from both roles' rows."""
@@ -100,13 +104,24 @@ def _metrics(context: StageContext, role: str, digest: str) -> list[Row]:
     return evaluate_weights(context, role, digest)
 
 
+def _baseline(context: StageContext) -> list[Row]:
+    """What copying the first true mask scores: every report shows it beside the models. Role `base`, no weights."""
+    from qa.evaluation import evaluate_copy
+
+    return [
+        row.to_row(round_id=context.round.round_id, role="base", checkpoint_hash="")
+        for row in evaluate_copy(evaluation_set(context.home))
+    ]
+
+
 def _known_rows(context: StageContext, digest: str) -> list[Row]:
     """Rows of the same weights, by the same settings and videos, from the round before; they need no second run."""
     earlier = list(context.earlier_rounds())
     if not earlier or earlier[-1][0].settings_hash != context.round.settings_hash:
         return []
     commit = read_commit(context.home.store, earlier[-1][0].round_id, "evaluate")
-    rows = context.read(commit.files, "metrics") if commit else []
+    same_code = commit is not None and commit.code_version == code_version()
+    rows = context.read(commit.files, "metrics") if commit and same_code else []
     rows = [row for row in rows if row["checkpoint_hash"] == digest]
     videos = {row["video_id"] for row in rows if row["object_id"] >= 0}
     return rows if videos == {video.video_id for video in evaluation_videos(context.home)} else []

@@ -86,12 +86,14 @@ def micro_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def make_home(tmp_path: Path, micro_checkpoint: Path) -> Callable[[str], EngineHome]:
-    """Makes homes of equal content."""
+@pytest.fixture(scope="session")
+def make_home(
+    tmp_path_factory: pytest.TempPathFactory, micro_checkpoint: Path
+) -> Callable[[str], EngineHome]:
+    """Makes homes of equal content, each in a folder of its own."""
 
     def make(name: str) -> EngineHome:
-        path = tmp_path / name
+        path = tmp_path_factory.mktemp(name)
         create_home(path)
         with (path / "engine.toml").open("a") as file:
             file.write(SETTINGS.format(checkpoint=micro_checkpoint))
