@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,13 +55,19 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a real PostgreSQL server that lasts for the session."""
+def postgres_url() -> Iterator[str]:
+    """URL of a real PostgreSQL server that lasts for the session.
+
+    Its folder is not pytest's: run by root, those are closed to the user the server runs as.
+    """
     programs = find_postgres()
     if programs is None:
         pytest.skip("no PostgreSQL server programs (initdb, pg_ctl) on this machine")
     pytest.importorskip("psycopg", reason="install psycopg to reach PostgreSQL")
-    with postgres_server(tmp_path_factory.mktemp("postgres"), programs) as url:
+    with (
+        tempfile.TemporaryDirectory(prefix="postgres-") as folder,
+        postgres_server(Path(folder), programs) as url,
+    ):
         yield url
 
 
