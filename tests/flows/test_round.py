@@ -1,0 +1,128 @@
+"""Rounds as flows: every stage in turn, waiting, resuming, retrying, sharing; on stages that do nothing."""
+
+from __future__ import annotations
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from engine.errors import RoundError, SettingsError
+from engine.home import EngineHome
+from engine.machine import StageOutcome, advance_round, open_round
+from engine.stages.base import STAGE_NAMES
+from flows import stage
+from flows.advance import advance
+from flows.results import RoundResult
+from flows.round import STAGE_FLOWS, ending, engine_round
+from flows.server import run_round
+from storage.errors import ObjectNotFound, StoreError
+from tests.flows.stubs import StubStage
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+Stages = dict[str, StubStage]
+
+
+@pytest.fixture(autouse=True)
+def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "run_shard", stage.run_shard.with_options(retry_delay_seconds=0))
+
+
+def test_there_is_a_flow_for_every_stage_in_order():
+    assert tuple(STAGE_FLOWS) == STAGE_NAMES
+
+
+def test_a_round_runs_every_stage_and_shows_it_in_the_ui(home: EngineHome, stages: Stages):
+    state = engine_round(phase=3, home=str(home.path), return_state=True)
+    assert (state.name, state.message) == ("Promoted", "r0001-p3: better")
+    assert stages["prelabel"].worked_on == [0, 1]
+    with get_client(sync_client=True) as client:
+        names = {run.name for run in client.read_flow_runs()}
+        keys = {"round-progress", "shard-progress", "stage-plan", "round-report"}
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=list(keys))))
+    assert {f"r0001-p3-{name}" for name in STAGE_NAMES} <= names
+    assert {artifact.key for artifact in found} == keys
+
+
+@pytest.mark.parametrize(
+    ("challenger", "promoted", "state"),
+    [("c" * 64, 1, "Promoted"), ("c" * 64, 0, "NotPromoted"), ("", 0, "Closed")],
+)
+def test_how_a_round_can_end(home: EngineHome, stages: Stages, challenger: str, promoted: int, state: str):
+    stages["retrain"].summary["challenger"] = challenger
+    stages["close"].summary["promoted"] = promoted
+    opening = open_round(home, phase=1)
+    advance_round(home, opening.round_id)
+    result = ending(home, opening.round_id, StageOutcome("done", "", "close", stages["close"].summary))
+    assert (result.state, result.over) == (state, True)
+
+
+def test_a_round_waits_for_people_and_goes_on_where_it_was(home: EngineHome, stages: Stages):
+    stages["annotate"].waits = 1
+    state = engine_round(phase=1, home=str(home.path), return_state=True)
+    assert state.is_completed(), "a waiting run holds nothing"
+    assert (state.name, state.message) == ("AwaitingHumans", "r0001-p1: 3 of 8 masklets done")
+
+    heard: list[tuple[str, str]] = []
+    result = run_round(home.path, 1, on_stage=lambda name, outcome: heard.append((name, outcome.state)))
+    assert result == RoundResult("Promoted", "r0001-p1", "better")
+    assert heard[:4] == [
+        ("plan", "skipped"),
+        ("prelabel", "skipped"),
+        ("annotate", "done"),
+        ("verify", "done"),
+    ]
+    assert stages["prelabel"].worked_on == [0, 1]
+
+
+def test_a_store_that_comes_back_is_tried_again(home: EngineHome, stages: Stages):
+    stages["prelabel"].errors = [StoreError("no route to host"), StoreError("no route to host")]
+    stages["annotate"].waits = 1
+    assert run_round(home.path, 1).state == "AwaitingHumans"
+    assert stages["prelabel"].worked_on == [0, 1]
+
+
+@pytest.mark.parametrize("error", [RoundError("bad plan"), ObjectNotFound("frames/1.png")])
+def test_an_error_that_will_not_go_away_is_raised_and_finished_shards_are_kept(
+    home: EngineHome, stages: Stages, error: Exception
+):
+    stages["prelabel"].errors = [error]
+    stages["annotate"].waits = 1
+    with pytest.raises(type(error), match=str(error)):
+        run_round(home.path, 1)
+    assert stages["prelabel"].worked_on == [1]
+    assert run_round(home.path, 1).state == "AwaitingHumans"
+    assert stages["prelabel"].worked_on == [1, 0]
+
+
+def test_a_shard_in_another_process_leaves_the_round_busy(home: EngineHome, stages: Stages):
+    opening = open_round(home, phase=1)
+    lease = home.catalog.lease(opening.round_id, "prelabel", 0, "another", 60.0)
+    assert lease is not None
+    expected = RoundResult("Busy", "r0001-p1", "1 of 2 shards are in another process")
+    assert run_round(home.path, 1) == expected
+    assert stages["prelabel"].worked_on == [1]
+
+
+def test_seed_and_videos_count_when_the_round_is_opened(home: EngineHome, stages: Stages):
+    stages["plan"].waits = 1
+    run_round(home.path, 1, seed=7, videos=3)
+    opening = open_round(home, phase=1)
+    assert (opening.seed, opening.settings["round"]["videos"]) == (7, 3)
+
+
+def test_unknown_people_are_refused(home: EngineHome, stages: Stages):
+    with pytest.raises(SettingsError, match="nobody"):
+        run_round(home.path, 1, annotators="nobody")
+
+
+def test_advance_has_nothing_to_do_when_no_round_is_open(home: EngineHome):
+    state = advance(home=str(home.path), return_state=True)
+    assert (state.name, state.message) == ("Idle", "No round is open.")
+
+
+def test_advance_takes_the_open_round_on(home: EngineHome, stages: Stages):
+    stages["annotate"].waits = 1
+    advance_round(home, open_round(home, phase=2).round_id)
+    state = advance(home=str(home.path), return_state=True)
+    assert (state.name, state.message) == ("Promoted", "r0001-p2 Promoted: better")
