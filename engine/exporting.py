@@ -12,8 +12,16 @@ from engine.home import EngineHome
 from engine.stages.base import Row, read_parts
 from storage.commits import read_commit
 from storage.exports import ExportMasklet, export_davis, export_sav
+from storage.videos import VideoLibrary
 
-FORMATS: Mapping[str, Callable[..., object]] = MappingProxyType({"sav": export_sav, "davis": export_davis})
+
+def _export_sav(library: VideoLibrary, masklets: Iterator[ExportMasklet], out: Path) -> int:
+    return export_sav(library, masklets, out, video_frames=True)
+
+
+FORMATS: Mapping[str, Callable[[VideoLibrary, Iterator[ExportMasklet], Path], int]] = MappingProxyType(
+    {"sav": _export_sav, "davis": export_davis}
+)
 """Writers by format name."""
 
 
@@ -27,12 +35,11 @@ def export_dataset(home: EngineHome, form: str, out: Path) -> int:
     rows = latest_dataset(home)
     if not rows:
         raise RoundError("The data set is empty: no round has accepted a masklet yet. See `engine status`.")
-    FORMATS[form](home.library, list(_masklets(home, rows)), out)
-    return len(rows)
+    return FORMATS[form](home.library, _masklets(home, rows), out)
 
 
 def _masklets(home: EngineHome, rows: list[Row]) -> Iterator[ExportMasklet]:
-    reader = MaskReader(home.store)
+    reader, scores = MaskReader(home.store), _Stabilities(home)
     for row in rows:
         yield ExportMasklet(
             video=home.library.get(row["video_id"]),
@@ -41,16 +48,28 @@ def _masklets(home: EngineHome, rows: list[Row]) -> Iterator[ExportMasklet]:
             origin=row["origin"],
             masks=reader.masks(row),
             edited_frames=row["edited_frames"],
-            stability=_stability(home, row) if row["origin"] == "auto" else None,
+            stability=scores.of(row) if row["origin"] == "auto" else None,
         )
 
 
-def _stability(home: EngineHome, row: Row) -> dict[int, float]:
-    """Stability of an automatic masklet by source frame, from the round that mined it."""
-    commit = read_commit(home.store, row["round_id"], "auto")
-    table = read_parts(home, commit.files if commit else (), "auto_masklets")
-    return {
-        found["frame"]: found["stability"]
-        for found in table.select(["masklet_id", "frame", "stability"]).to_pylist()
-        if found["masklet_id"] == row["masklet_id"]
-    }
+class _Stabilities:
+    """Stability scores of automatic masklets, read once a round."""
+
+    def __init__(self, home: EngineHome) -> None:
+        self._home = home
+        self._rounds: dict[str, dict[str, dict[int, float]]] = {}
+
+    def of(self, row: Row) -> dict[int, float]:
+        """Stability by source frame of an automatic masklet of the data set."""
+        round_id = row["round_id"]
+        if round_id not in self._rounds:
+            self._rounds[round_id] = self._read(round_id)
+        return self._rounds[round_id][row["masklet_id"]]
+
+    def _read(self, round_id: str) -> dict[str, dict[int, float]]:
+        commit = read_commit(self._home.store, round_id, "auto")
+        table = read_parts(self._home, commit.files if commit else (), "auto_masklets")
+        found: dict[str, dict[int, float]] = {}
+        for row in table.select(["masklet_id", "frame", "stability"]).to_pylist():
+            found.setdefault(row["masklet_id"], {})[row["frame"]] = row["stability"]
+        return found

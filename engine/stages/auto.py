@@ -121,7 +121,9 @@ def _is_new(context: StageContext, masklet: AutoMasklet, known: list[Rle]) -> bo
 
 
 def _last_object_id(context: StageContext, video_id: str) -> int:
-    planned: list[int] = [row["object_id"] for row in context.rows("plan", "plan") if row["video_id"] == video_id]
+    planned: list[int] = [
+        row["object_id"] for row in context.rows("plan", "plan") if row["video_id"] == video_id
+    ]
     earlier = last_object_id(context.home, video_id, before=context.round.number)
     return max([earlier, *planned])
 
