@@ -1,19 +1,21 @@
 """What can go wrong, as one tree; every message is written for the person who reads it.
 
-EngineError                    root of the whole product: the message says what, where, and what to do
-└── StoreError                 the object store could not do what was asked (disk, network, rights, bad key)
-    └── ObjectNotFound         nothing is stored under that key
-└── VideoError                 a video cannot be read, or a frame is asked for that is not stored
-└── MaskError                  a mask or an RLE string is malformed, or sizes disagree
-└── ManifestError              a manifest or commit record is damaged, or rows do not fit its schema
-└── CatalogError               the SQL catalog is unreachable, damaged, or newer than this code
-    └── LeaseLost              a lease expired and somebody else may hold it now
-└── ExportError                an export cannot be written as asked
+EngineError             root of the whole product: the message says what, where, and what to do
+├── StoreError          the object store could not do what was asked (disk, network, rights, bad key)
+│   └── ObjectNotFound  nothing is stored under that key
+├── VideoError          a video cannot be read, or a frame is asked for that is not stored
+├── MaskError           a mask or an RLE string is malformed, or sizes disagree
+├── ManifestError       a manifest or commit record is damaged, or rows do not fit its schema
+├── CatalogError        the SQL catalog is unreachable, damaged, or newer than this code
+│   ├── CatalogDamaged  its file is no database (any more): rebuild it
+│   └── LeaseLost       a lease expired and somebody else may hold it now
+└── ExportError         an export cannot be written as asked
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "CatalogDamaged",
     "CatalogError",
     "EngineError",
     "ExportError",
@@ -52,6 +54,10 @@ class ManifestError(EngineError):
 
 class CatalogError(EngineError):
     """The SQL catalog is unreachable, damaged, or newer than this code."""
+
+
+class CatalogDamaged(CatalogError):
+    """The catalog's file is no database (any more); it can be rebuilt from the commits."""
 
 
 class LeaseLost(CatalogError):

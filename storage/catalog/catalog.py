@@ -6,6 +6,7 @@ see :meth:`Catalog.rebuild`. Only leases and run times live here alone, and no r
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,13 +30,14 @@ from storage.catalog.tables import (
     StageRunRow,
 )
 from storage.commits import Commit, RoundOpening, chain, list_rounds
-from storage.errors import CatalogError
+from storage.errors import CatalogDamaged, CatalogError
 from storage.objects import ObjectStore
 from storage.videos.library import VideoLibrary
 from storage.videos.video import Video
 
 __all__ = ["Catalog"]
 
+_ALEMBIC = threading.Lock()  # Alembic keeps the running migration in a global of its own
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
@@ -76,7 +78,8 @@ class Catalog:
                 )
             if current != scripts.get_current_head():
                 config.attributes["connection"] = connection
-                alembic.command.upgrade(config, "head")
+                with _ALEMBIC:
+                    alembic.command.upgrade(config, "head")
 
     # -- derived tables -------------------------------------------------------------------------------------
 
@@ -183,20 +186,33 @@ class Catalog:
     # -- damage ---------------------------------------------------------------------------------------------
 
     def check(self) -> str | None:
-        """What is wrong with the database, or None."""
+        """What is wrong with the database and what to do about it, or None."""
         try:
-            with self._database.reading() as connection:
-                connection.execute(select(func.count()).select_from(StageRow))
-                if self._database.kind == "sqlite":
-                    found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
-                    return None if found == "ok" else f"the catalog {self.url} is damaged: {found}"
+            self._check()
         except CatalogError as error:
             return str(error)
         return None
 
+    def _check(self) -> None:
+        with self._database.reading() as connection:
+            connection.execute(select(func.count()).select_from(StageRow))
+            if self._database.kind == "sqlite":
+                found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+                if found != "ok":
+                    raise self._database.damaged(str(found))
+
+    def _is_damaged(self) -> bool:
+        try:
+            self._check()
+        except CatalogDamaged:
+            return True
+        except CatalogError:
+            return False
+        return False
+
     def _move_damaged_aside(self) -> Path | None:
         file = self._database.file
-        if file is None or not file.exists() or not _is_damaged(self.check()):
+        if file is None or not file.exists() or not self._is_damaged():
             return None
         self._database.close()
         aside = file.with_name(f"{file.name}.damaged-{uuid.uuid4().hex[:8]}")
@@ -204,10 +220,6 @@ class Catalog:
         for suffix in ("-wal", "-shm"):
             file.with_name(file.name + suffix).unlink(missing_ok=True)
         return aside
-
-
-def _is_damaged(problem: str | None) -> bool:
-    return problem is not None and "damaged" in problem
 
 
 def _all_rows(

@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from storage.catalog.tables import Base
-from storage.errors import CatalogError
+from storage.errors import CatalogDamaged, CatalogError
 
 __all__ = ["Database"]
 
@@ -93,6 +93,11 @@ class Database:
         """The dialect's INSERT, which knows ON CONFLICT."""
         return sqlite.insert(table) if self.kind == "sqlite" else postgresql.insert(table)
 
+    def damaged(self, reason: str) -> CatalogDamaged:
+        """The error for a file that is no database (any more)."""
+        advice = "rebuild it from the commits with 'engine doctor --rebuild'"
+        return CatalogDamaged(f"the catalog {self.name} is damaged ({reason}): {advice}")
+
     def close(self) -> None:
         """Closes every connection."""
         self.engine.dispose()
@@ -117,8 +122,8 @@ class Database:
     def _explain(self, error: DBAPIError) -> CatalogError:
         reason = str(error.orig).strip().split("\n")[0]
         if "malformed" in reason or "not a database" in reason:
-            advice = "the file is damaged; rebuild it from the commits with 'engine doctor --rebuild'"
-        elif "no such table" in reason or "does not exist" in reason:
+            return self.damaged(reason)
+        if "no such table" in reason or "does not exist" in reason:
             advice = "its tables are missing; run 'engine doctor --rebuild'"
         elif "locked" in reason:
             advice = f"another process held it for over {_BUSY_MS // 1000} s; run the command again"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
@@ -110,9 +110,11 @@ def test_bad_masks_say_what_is_wrong(make: Any, message: str):
         make()
 
 
+RELAXED = settings(deadline=None, max_examples=60)  # a busy machine is no failure
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24))
 
 
+@RELAXED
 @given(MASKS)
 def test_decoding_undoes_encoding(mask: np.ndarray):
     rle = masks.encode(mask)
@@ -121,6 +123,7 @@ def test_decoding_undoes_encoding(mask: np.ndarray):
     assert masks.runs(rle).sum() == mask.size
 
 
+@RELAXED
 @given(MASKS)
 def test_box_is_tight(mask: np.ndarray):
     rows, columns = np.nonzero(mask)
@@ -130,6 +133,7 @@ def test_box_is_tight(mask: np.ndarray):
     assert masks.box(masks.encode(mask)) == tight
 
 
+@RELAXED
 @given(MASKS, st.randoms(use_true_random=False))
 def test_iou_is_symmetric_and_true(mask: np.ndarray, random: Any):
     other = np.array([random.random() < 0.5 for _ in range(mask.size)]).reshape(mask.shape)
@@ -141,6 +145,7 @@ def test_iou_is_symmetric_and_true(mask: np.ndarray, random: Any):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
+@RELAXED
 @given(MASKS)
 def test_strings_are_those_of_pycocotools(mask: np.ndarray):
     theirs = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
@@ -148,6 +153,7 @@ def test_strings_are_those_of_pycocotools(mask: np.ndarray):
     assert (coco.decode(theirs).astype(bool) == masks.decode(masks.encode(mask))).all()
 
 
+@RELAXED
 @given(st.text(st.characters(min_codepoint=48, max_codepoint=111), min_size=1, max_size=40))
 def test_no_string_crashes_the_reader(counts: str):
     try:
