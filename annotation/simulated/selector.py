@@ -61,7 +61,7 @@ def select_objects(
 
 
 def challenge(reference: ReferenceObject, frame_numbers: Sequence[int]) -> float:
-    """How hard an object looks, 0 to 2: how much its mask changes between frames, plus how often it is absent.
+    """How hard an object looks, 0 to 2: how much its mask changes between frames, and how often it is absent.
 
     A still object that never vanishes is 0.
     """
@@ -98,9 +98,10 @@ def _candidates(
     """Numbers of the objects that are visible, large enough and not taken."""
     seen = {number: _visible(masks.get(item.first_frame)) for number, masks in sorted(objects.items())}
     large = {n: rle for n, rle in seen.items() if rle and rle_masks.area(rle) >= config.min_object_px}
-    overlap = rle_masks.iou_matrix(list(large.values()), item.taken)
-    free = ~(overlap >= config.taken_iou).any(axis=1)
-    return [number for number, is_free in zip(large, free, strict=True) if is_free]
+    overlaps = rle_masks.iou_matrix(list(large.values()), item.taken)
+    return [
+        number for number, row in zip(large, overlaps, strict=True) if not (row >= config.taken_iou).any()
+    ]
 
 
 def _draw(
