@@ -10,7 +10,7 @@ import pandas as pd
 from qa.effort import summarise
 from qa.report import formats
 from qa.report.data import RoundReportData, RunReportData
-from qa.report.measures import joined, mean_jf, outcomes, protocols
+from qa.report.measures import deployed_jf, joined, mean_jf, outcomes, protocols
 from qa.report.palette import OUTCOME_COLOURS, series_colour
 from qa.report.plots import Bar, Plot, Series, line_plot, stacked_bars
 
@@ -36,20 +36,20 @@ LOSS_PARTS = ("loss_mask", "loss_dice", "loss_iou", "loss_class")
 
 def accuracy_plots(run: RunReportData) -> list[Plot]:
     """J&F on the frozen set over the rounds, one plot a protocol: deployed model, challengers, baselines."""
-    names = protocols([run.baseline, run.copy_first_mask, *(one.metrics for one in run.rounds)])
+    names = protocols([run.baseline, *(one.metrics for one in run.rounds)])
     return [_accuracy_plot(run, name) for name in names]
 
 
 def _accuracy_plot(run: RunReportData, protocol: str) -> Plot:
     x_names = {0.0: "before", **{float(order): f"R{one.number}" for order, one in enumerate(run.rounds, 1)}}
-    scores = {order: mean_jf(one.metrics, "challenger", protocol) for order, one in enumerate(run.rounds, 1)}
+    challengers = [mean_jf(one.metrics, role="challenger", protocol=protocol) for one in run.rounds]
+    points = {order: score for order, score in enumerate(challengers, 1) if score is not None}
     won = {order for order, one in enumerate(run.rounds, 1) if one.promoted}
-    points = {order: score for order, score in scores.items() if score is not None}
-    copied = mean_jf(run.copy_first_mask, None, protocol)
-    deployed = _deployed(run, protocol)
+    in_use = {order: score for order, score in enumerate(deployed_jf(run, protocol)) if score is not None}
+    copied = mean_jf(run.copy_first_mask)
     return line_plot(
         [
-            Series("model in use after the round", deployed, series_colour(0)),
+            Series("model in use after the round", _points(in_use, set(in_use)), series_colour(0)),
             Series("promoted", _points(points, won), series_colour(2), "points"),
             Series("not promoted", _points(points, set(points) - won), series_colour(1), "hollow"),
             Series("first mask copied", _level(copied, x_names), "var(--muted)", "dashed"),
@@ -59,18 +59,6 @@ def _accuracy_plot(run: RunReportData, protocol: str) -> Plot:
         y_label="J&F (0–100)",
         x_names=x_names,
     )
-
-
-def _deployed(run: RunReportData, protocol: str) -> tuple[tuple[float, float], ...]:
-    """J&F of the model in use before the first round and after each; if unmeasured, the last value."""
-    current = mean_jf(run.baseline, None, protocol)
-    values = [current]
-    for one in run.rounds:
-        role = "challenger" if one.promoted else "champion"
-        measured = mean_jf(one.metrics, role, protocol)
-        current = current if measured is None else measured
-        values.append(current)
-    return tuple((float(order), value) for order, value in enumerate(values) if value is not None)
 
 
 def _points(scores: Mapping[int, float], orders: set[int]) -> tuple[tuple[float, float], ...]:

@@ -131,7 +131,8 @@ def _choose(candidates: Sequence[Choice], *, most: int, measure: str, extreme: s
         return []
     places = [(len(ranked) - 1) // 2, len(ranked) - 1, *_halvings(len(ranked))]
     chosen = list(dict.fromkeys(places))[:most]
-    names = {0: "typical", 1: extreme} if len(ranked) > 1 else {}
+    middle, most_of_all = (_measure(ranked[place], measure) for place in places[:2])
+    names = {0: "typical", 1: extreme} if most_of_all > middle else {}
     return [replace(ranked[place], why=names.get(order, "")) for order, place in enumerate(chosen)]
 
 

@@ -28,6 +28,11 @@ class Group:
     strips: tuple[Filmstrip, ...]
     left_out: int = 0
 
+    @property
+    def size_bytes(self) -> int:
+        """Characters the pictures take in the page."""
+        return sum(strip.size_bytes for strip in self.strips)
+
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
@@ -62,11 +67,11 @@ def round_groups(data: RoundReportData, amounts: Amounts) -> list[Group]:
     ]
 
 
-def run_groups(run: RunReportData) -> dict[str, list[Group]]:
-    """Groups of the latest rounds by round id; the newest round has first call on the page's room."""
+def run_groups(run: RunReportData, *, taken: int = 0) -> dict[str, list[Group]]:
+    """Groups of the latest rounds by round id; the newest round has first call on the room not `taken` yet."""
     shown = {one.round_id: round_groups(one, RUN_AMOUNTS) for one in run.rounds[: -MOST_ROUNDS - 1 : -1]}
-    room = PICTURE_BUDGET - sum(strip.size_bytes for group in extra_groups(run) for strip in group.strips)
-    fitted = iter(within_budget([group for groups in shown.values() for group in groups], room))
+    every = [group for groups in shown.values() for group in groups]
+    fitted = iter(within_budget(every, PICTURE_BUDGET - taken))
     return {round_id: [next(fitted) for _ in groups] for round_id, groups in shown.items()}
 
 

@@ -68,6 +68,7 @@ def _details(data: RoundReportData) -> dict[str, Any]:
 
 def _run_context(run: RunReportData) -> dict[str, Any]:
     phases = measure_phases(run.rounds)
+    extra = gallery.extra_groups(run)
     single = [measure([one], run.rounds) for one in run.rounds]
     return {
         "sentences": summary.run_sentences(run, phases),
@@ -83,16 +84,16 @@ def _run_context(run: RunReportData) -> dict[str, Any]:
         "result_plots": _plots(charts.acceptance_plot(run.rounds), charts.dataset_plot(run.rounds)),
         "training_plots": _plots(*(charts.training_plot(one) for one in run.rounds)),
         "chain": lineage.run_chain(run.rounds),
-        "sections": _round_sections(run),
-        "extra": gallery.extra_groups(run),
+        "sections": _round_sections(run, taken=sum(group.size_bytes for group in extra)),
+        "extra": extra,
         "settings_table": _latest_pairs(run, "settings"),
         "time_table": _latest_pairs(run, "time_model"),
     }
 
 
-def _round_sections(run: RunReportData) -> list[dict[str, Any]]:
+def _round_sections(run: RunReportData, *, taken: int) -> list[dict[str, Any]]:
     """What is said about each round besides the comparisons: its strips and its chain."""
-    strips = gallery.run_groups(run)
+    strips = gallery.run_groups(run, taken=taken)
     return [
         {
             "data": one,

@@ -15,7 +15,7 @@ import pandas as pd
 from qa.alignment import Alignment, align
 from qa.effort import EffortSummary, summarise
 from qa.metric_rows import MEAN_OBJECT
-from qa.report.data import RoundReportData
+from qa.report.data import RoundReportData, RunReportData
 
 BUCKETS = ("all", "small", "medium", "large")
 
@@ -139,18 +139,31 @@ def outcomes(verdicts: pd.DataFrame, desk: str) -> Outcomes:
     )
 
 
-def mean_jf(metrics: pd.DataFrame, role: str | None, protocol: str) -> float | None:
-    """J&F (0–100) of that role's model (of any role if None) under that protocol; None if not measured."""
-    rows = metrics[metrics["protocol"] == protocol]
-    rows = rows if role is None else rows[rows["role"] == role]
+def mean_jf(metrics: pd.DataFrame, *, role: str | None = None, protocol: str | None = None) -> float | None:
+    """J&F (0–100) of that role's model under that protocol (of any, if None); None if not measured."""
+    rows = metrics if role is None else metrics[metrics["role"] == role]
+    rows = rows if protocol is None else rows[rows["protocol"] == protocol]
     mean = rows[rows["object_id"] == MEAN_OBJECT]
     scores = (mean if len(mean) else rows)["jf"].dropna()
     return float(scores.mean()) if len(scores) else None
 
 
+def deployed_jf(run: RunReportData, protocol: str) -> list[float | None]:
+    """J&F of the model in use before the first round and after each; what was not measured keeps the last value."""
+    champions = [mean_jf(one.metrics, role="champion", protocol=protocol) for one in run.rounds]
+    measured = [mean_jf(run.baseline, protocol=protocol), *champions]
+    values = [next((score for score in measured if score is not None), None)]
+    for one, champion in zip(run.rounds, champions, strict=True):
+        challenger = mean_jf(one.metrics, role="challenger", protocol=protocol)
+        score = challenger if one.promoted else champion
+        values.append(values[-1] if score is None else score)
+    return values
+
+
 def protocols(tables: Sequence[pd.DataFrame]) -> list[str]:
-    """Names of the evaluation protocols in the metrics tables, sorted, clicks after masks."""
-    names = {str(name) for table in tables for name in table["protocol"].dropna().unique()}
+    """Protocols by which models were evaluated, sorted, clicks after masks; role `base` is no model."""
+    models = [table[table["role"] != "base"] for table in tables]
+    names = {str(name) for table in models for name in table["protocol"].dropna().unique()}
     return sorted(names, key=lambda name: ("click" in name, name))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from qa.effort import summarise
 from qa.report import formats
 from qa.report.data import RoundReportData, RunReportData
-from qa.report.measures import Outcomes, PhaseMeasures, mean_jf, outcomes, protocols
+from qa.report.measures import Outcomes, PhaseMeasures, deployed_jf, mean_jf, outcomes, protocols
 from qa.report.paper import PAPER
 
 
@@ -33,17 +33,16 @@ class Progress:
 
 def run_sentences(run: RunReportData, measures: Sequence[PhaseMeasures]) -> list[str]:
     """The result of a run in words."""
-    return [
-        text for text in (_cost_sentence(measures), _progress_sentence(run), _dataset_sentence(run)) if text
-    ]
+    cost = _cost_sentence(measures, of_time=" of modelled time" if run.simulated else "")
+    return [text for text in (cost, _progress_sentence(run), _dataset_sentence(run)) if text]
 
 
-def _cost_sentence(measures: Sequence[PhaseMeasures]) -> str:
+def _cost_sentence(measures: Sequence[PhaseMeasures], *, of_time: str) -> str:
     last = _latest(measures)
     if last is None:
         return ""
     seconds = formats.number(last.effort.seconds_per_frame)
-    text = f"In phase {last.phase}, annotating a frame takes {seconds} s"
+    text = f"In phase {last.phase}, annotating a frame takes {seconds} s{of_time}"
     if last.phase > 1 and math.isfinite(last.speed_up):
         times = formats.number(last.speed_up)
         text += f", {times} times less than in phase 1 (paper: {PAPER[last.phase].speed_up} times)"
@@ -77,50 +76,29 @@ def run_progress(run: RunReportData) -> Progress | None:
     """Progress under the last protocol (clicks, if measured); None if no model was evaluated."""
     names = protocols([run.baseline, *(one.metrics for one in run.rounds)])
     for name in reversed(names):
-        values = [mean_jf(run.baseline, None, name)]
-        values += [
-            mean_jf(one.metrics, "challenger" if one.promoted else "champion", name) for one in run.rounds
-        ]
-        known = [value for value in values if value is not None]
-        if known:
-            return Progress(name, known[0], known[-1])
+        scores = deployed_jf(run, name)
+        if scores[0] is not None and scores[-1] is not None:
+            return Progress(name, scores[0], scores[-1])
     return None
 
 
 def run_facts(run: RunReportData, measures: Sequence[PhaseMeasures]) -> list[Fact]:
     """Headline numbers of a run; what was not measured is left out."""
-    facts = [*_cost_facts(measures)]
-    progress = run_progress(run)
-    if progress is not None:
-        change = formats.signed(progress.after - progress.before)
-        note = f"{change} since before round 1, {progress.protocol} protocol"
-        facts.append(Fact("J&F, model in use", formats.number(progress.after), note))
-    versions = [one.dataset for one in run.rounds if len(one.dataset)]
-    if versions:
-        automatic = int((versions[-1]["origin"] == "auto").sum())
-        people = len(versions[-1]) - automatic
-        facts.append(
-            Fact(
-                "Masklets in the data set",
-                formats.count(len(versions[-1])),
-                f"{people} by people, {automatic} automatic",
-            )
-        )
+    facts = _cost_facts(measures, modelled=run.simulated) + _progress_facts(run) + _dataset_facts(run)
     trained = sum(one.gate is not None for one in run.rounds)
     promoted = sum(one.promoted for one in run.rounds)
-    facts.append(Fact("Rounds", formats.count(len(run.rounds)), f"{trained} retrained, {promoted} promoted"))
-    return facts
+    note = f"{trained} retrained, {promoted} promoted"
+    return [*facts, Fact("Rounds", formats.count(len(run.rounds)), note)]
 
 
-def _cost_facts(measures: Sequence[PhaseMeasures]) -> list[Fact]:
+def _cost_facts(measures: Sequence[PhaseMeasures], *, modelled: bool) -> list[Fact]:
     last = _latest(measures)
     if last is None:
         return []
     paper = PAPER[last.phase]
-    seconds = formats.number(last.effort.seconds_per_frame)
-    facts = [
-        Fact(f"Seconds per frame, phase {last.phase}", f"{seconds} s", f"paper: {paper.seconds_per_frame} s")
-    ]
+    seconds = f"{formats.number(last.effort.seconds_per_frame)} s"
+    note = f"{'modelled; ' if modelled else ''}paper: {paper.seconds_per_frame} s"
+    facts = [Fact(f"Time per frame, phase {last.phase}", seconds, note)]
     if last.phase > 1 and math.isfinite(last.speed_up):
         facts.append(Fact("Speed-up over phase 1", formats.times(last.speed_up), f"paper: {paper.speed_up}×"))
     aligned = last.alignment.get("all")
@@ -128,6 +106,24 @@ def _cost_facts(measures: Sequence[PhaseMeasures]) -> list[Fact]:
         note = f"{formats.plural(aligned.masks, 'mask')}; paper: {formats.percent(paper.alignment['all'])}"
         facts.append(Fact("Alignment to phase 1", formats.percent(aligned.share), note))
     return facts
+
+
+def _progress_facts(run: RunReportData) -> list[Fact]:
+    progress = run_progress(run)
+    if progress is None:
+        return []
+    change = formats.signed(progress.after - progress.before)
+    note = f"{change} since before round 1, {progress.protocol} protocol"
+    return [Fact("J&F, model in use", formats.number(progress.after), note)]
+
+
+def _dataset_facts(run: RunReportData) -> list[Fact]:
+    versions = [one.dataset for one in run.rounds if len(one.dataset)]
+    if not versions:
+        return []
+    automatic = int((versions[-1]["origin"] == "auto").sum())
+    note = f"{len(versions[-1]) - automatic} by people, {automatic} automatic"
+    return [Fact("Masklets in the data set", formats.count(len(versions[-1])), note)]
 
 
 def _latest(measures: Sequence[PhaseMeasures]) -> PhaseMeasures | None:
@@ -142,7 +138,8 @@ def round_sentences(data: RoundReportData) -> list[str]:
     if effort.frames:
         masklets, frames = formats.plural(effort.masklets, "masklet"), formats.plural(effort.frames, "frame")
         seconds = formats.number(effort.seconds_per_frame)
-        sentences = [f"People annotated {masklets} on {frames}, taking {seconds} s per frame."]
+        who = "Simulated people" if data.simulated else "People"
+        sentences = [f"{who} annotated {masklets} on {frames}, taking {seconds} s per frame."]
     people, auto = outcomes(data.verdicts, "annotation"), outcomes(data.verdicts, "auto")
     if people.judged:
         sentences.append(f"Verifiers accepted {people.accepted} of {people.judged}.")
@@ -155,29 +152,29 @@ def round_sentences(data: RoundReportData) -> list[str]:
 
 def round_facts(data: RoundReportData) -> list[Fact]:
     """Headline numbers of a round; what was not measured is left out."""
+    judged = [
+        _acceptance_fact(label, outcomes(data.verdicts, desk))
+        for desk, label in (("annotation", "Accepted, by people"), ("auto", "Accepted, automatic"))
+        if (data.verdicts["desk"] == desk).any()
+    ]
+    return [*_effort_facts(data), *judged, *_gate_facts(data)]
+
+
+def _effort_facts(data: RoundReportData) -> list[Fact]:
     effort = summarise(data.effort, data.annotations)
+    if not effort.frames:
+        return []
     paper = PAPER[data.phase]
-    facts = []
-    if effort.frames:
-        note = f"paper, phase {data.phase}: "
-        facts = [
-            Fact(
-                "Seconds per frame",
-                f"{formats.number(effort.seconds_per_frame)} s",
-                f"{note}{paper.seconds_per_frame} s",
-            ),
-            Fact("Edited frames", formats.percent(effort.edited_percent), f"{note}{paper.edited_percent} %"),
-            Fact(
-                "Clicks per clicked frame",
-                formats.number(effort.clicks_per_clicked_frame, 2),
-                f"{note}{paper.clicks_per_clicked_frame}",
-            ),
-        ]
-    for desk, label in (("annotation", "Accepted, by people"), ("auto", "Accepted, automatic")):
-        result = outcomes(data.verdicts, desk)
-        if result.judged:
-            facts.append(_acceptance_fact(label, result))
-    return facts + _gate_facts(data)
+    note = f"paper, phase {data.phase}: "
+    seconds = f"{formats.number(effort.seconds_per_frame)} s"
+    edited = formats.percent(effort.edited_percent)
+    clicks = formats.number(effort.clicks_per_clicked_frame, 2)
+    modelled = "modelled; " if data.simulated else ""
+    return [
+        Fact("Time per frame", seconds, f"{modelled}{note}{paper.seconds_per_frame} s"),
+        Fact("Edited frames", edited, f"{note}{paper.edited_percent} %"),
+        Fact("Clicks per clicked frame", clicks, f"{note}{paper.clicks_per_clicked_frame}"),
+    ]
 
 
 def _acceptance_fact(label: str, result: Outcomes) -> Fact:
@@ -192,7 +189,7 @@ def _gate_facts(data: RoundReportData) -> list[Fact]:
         return []
     names = protocols([data.metrics])
     role = "challenger" if data.gate.promote else "champion"
-    score = mean_jf(data.metrics, role, names[-1]) if names else None
+    score = mean_jf(data.metrics, role=role, protocol=names[-1]) if names else None
     decision = "promoted" if data.gate.promote else "not promoted"
     change = "" if data.gate.delta is None else f", {formats.signed(data.gate.delta, 2)} points"
     protocol = f" ({names[-1]})" if names else ""

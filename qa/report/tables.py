@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
 from markupsafe import Markup
 
 from qa.effort import by_role
@@ -121,11 +120,11 @@ def effort_table(rounds: Sequence[RoundReportData]) -> Table:
 def accuracy_table(run: RunReportData) -> Table:
     """J&F on the frozen set: a row before the first round, then one a round that retrained."""
     trained = [one for one in run.rounds if len(one.metrics)]
-    names = protocols([run.baseline, run.copy_first_mask, *(one.metrics for one in trained)])
+    names = protocols([run.baseline, *(one.metrics for one in trained)])
     three = [Column("champion"), Column("challenger"), Column("change")]
     rows = [
-        _baseline_row("First mask copied to all frames", run.copy_first_mask, names),
-        _baseline_row("Model before round 1", run.baseline, names),
+        _baseline_row("First mask copied to all frames", [mean_jf(run.copy_first_mask)] * len(names)),
+        _baseline_row("Model before round 1", [mean_jf(run.baseline, protocol=name) for name in names]),
         *(_accuracy_row(one, names) for one in trained),
     ]
     return Table(
@@ -135,20 +134,26 @@ def accuracy_table(run: RunReportData) -> Table:
     )
 
 
-def _baseline_row(label: str, metrics: pd.DataFrame, names: Sequence[str]) -> tuple[Cell, ...]:
+def _baseline_row(label: str, scores: Sequence[float | None]) -> tuple[Cell, ...]:
     cells: list[Cell] = [label]
-    for name in names:
-        cells += [formats.number(mean_jf(metrics, None, name)), "", ""]
+    for score in scores:
+        cells += [formats.number(score), "", ""]
     return (*cells, "")
 
 
 def _accuracy_row(data: RoundReportData, names: Sequence[str]) -> tuple[Cell, ...]:
     cells: list[Cell] = [f"Round {data.number}, phase {data.phase}"]
     for name in names:
-        before, after = (mean_jf(data.metrics, role, name) for role in ("champion", "challenger"))
+        before, after = _before_and_after(data, name)
         change = None if before is None or after is None else after - before
         cells += [_winner(before, not data.promoted), _winner(after, data.promoted), formats.signed(change)]
     return (*cells, gate_badge(data))
+
+
+def _before_and_after(data: RoundReportData, protocol: str) -> tuple[float | None, float | None]:
+    """J&F of champion and challenger."""
+    champion = mean_jf(data.metrics, role="champion", protocol=protocol)
+    return champion, mean_jf(data.metrics, role="challenger", protocol=protocol)
 
 
 def _winner(value: float | None, wins: bool) -> Cell:
@@ -160,7 +165,7 @@ def metrics_table(data: RoundReportData) -> Table:
     """J, F and J&F of champion and challenger by protocol, with the difference."""
     rows: list[tuple[Cell, ...]] = []
     for protocol in protocols([data.metrics]):
-        before, after = (mean_jf(data.metrics, role, protocol) for role in ("champion", "challenger"))
+        before, after = _before_and_after(data, protocol)
         delta = None if before is None or after is None else after - before
         objects = data.metrics[(data.metrics["protocol"] == protocol) & (data.metrics["object_id"] >= 0)]
         count = len(objects.drop_duplicates(["video_id", "object_id"]))

@@ -362,9 +362,9 @@ def make_run(
     baseline = [
         row
         for name, score in (("mask", 40.0), ("3-click", 30.0))
-        for row in metric_rows("", "base", name, score)
+        for row in metric_rows("", "champion", name, score)
     ]
-    copied = metric_rows("", "base", "mask", 22.5)
+    copied = metric_rows("", "base", "copy-first-mask", 22.5)
     return RunReportData(
         title="Moving discs",
         rounds=tuple(rounds),

@@ -105,7 +105,7 @@ def test_the_run_report_tells_accuracy_acceptance_and_growth(run_html: str) -> N
         "J&F of the model in use went from 30.0 to 42.0 on the frozen evaluation set (3-click protocol)"
         in text
     )
-    assert "First mask copied to all frames 22.5" in text
+    assert "First mask copied to all frames 22.5 22.5" in text
     assert "Round 2, phase 3 46.0 52.0 +6.0 36.0 42.0 +6.0 promoted" in text
     assert "Round 2 made by people 4 50.0 (2) 75.0 (3) 0 1 5" in text
     assert "Round 2 automatic 4 50.0 (2) 75.0 (3) 1 0 5" in text
@@ -114,7 +114,7 @@ def test_the_run_report_tells_accuracy_acceptance_and_growth(run_html: str) -> N
 
 def test_the_round_report_shows_strips_lineage_and_reasons(round_html: str) -> None:
     text = Page(round_html).text
-    assert "People annotated 5 masklets on 60 frames, taking 1.7 s per frame." in text
+    assert "Simulated people annotated 5 masklets on 60 frames, taking 1.7 s per frame." in text
     assert "verifier: “drifts <off> the object”" in text and "drifts <off>" not in round_html
     assert "✕ wrong" in text and "● edited" in text and "absent" in text
     assert "annotations.parquet: 72 rows" in text
