@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
+import zlib
 from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +26,20 @@ __all__ = ["ImageFolder", "TiffStack", "even_info", "image_files"]
 
 _IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _LOSSY_SUFFIXES = frozenset({".jpeg", ".jpg", ".webp"})
+_TIFF_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)  # met by altering bytes of good files at random: tifffile believes what it reads
 _DARKEST, _BRIGHTEST = 0.001, 0.999  # quantiles of a movie's grey values that become black and white
 
 
@@ -79,7 +96,7 @@ class TiffStack:
 
     def __init__(self, path: Path, *, fps: float, limits: IngestLimits) -> None:
         self._path = path
-        with _OpenedTiff(path) as series:
+        with _opened_tiff(path) as series:
             self._count, height, width, self._colour = _stack_shape(series)
             limits.check_size(height, width)
             limits.check_count(self._count)
@@ -95,7 +112,7 @@ class TiffStack:
         return self._info
 
     def frames(self, wanted: Container[int]) -> Iterator[tuple[int, Image]]:
-        with _OpenedTiff(self._path) as series:
+        with _opened_tiff(self._path) as series:
             for index, page in enumerate(_pages(series, self._count)):
                 if index in wanted:
                     yield index, page if self._colour else self._grey.to_rgb(page)
@@ -166,23 +183,18 @@ def _pixels(image: PIL.Image.Image) -> NDArray[Any]:
     return np.array(image.convert("RGB"))
 
 
-class _OpenedTiff:
-    """Context with the first series of a TIFF file; turns tifffile's errors into VideoError."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Any:
-        try:
-            self._file = tifffile.TiffFile(self._path)
-            if not self._file.series:
+@contextmanager
+def _opened_tiff(path: Path) -> Iterator[Any]:
+    """The first series of a TIFF file; whatever a damaged file makes tifffile raise becomes a VideoError."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            if not file.series:
                 raise VideoError("it holds no images")
-            return self._file.series[0]
-        except (tifffile.TiffFileError, ValueError) as error:
-            raise VideoError(f"not a readable TIFF file ({error})") from error
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+            yield file.series[0]
+    except _TIFF_DAMAGE as error:
+        raise VideoError(
+            f"{path.name} is damaged or not a TIFF file ({error or type(error).__name__})"
+        ) from error
 
 
 def _stack_shape(series: Any) -> tuple[int, int, int, bool]:
@@ -201,15 +213,18 @@ def _stack_shape(series: Any) -> tuple[int, int, int, bool]:
 
 def _pages(series: Any, count: int) -> Iterator[NDArray[Any]]:
     """Pages one by one; a stack stored as a single block is mapped, not read, into memory."""
-    try:
-        if len(series.pages) == count:
-            for page in series.pages:
-                yield page.asarray()
-            return
-        page_shape = series.shape[-3:] if series.axes.endswith("S") else series.shape[-2:]
-        yield from series.asarray(out="memmap").reshape(count, *page_shape)
-    except (tifffile.TiffFileError, ValueError, IndexError, AttributeError) as error:
-        raise VideoError(f"corrupt: the TIFF stack cannot be read to its end ({error})") from error
+    shape = tuple(series.shape[-3:] if series.axes.endswith("S") else series.shape[-2:])
+    one_by_one = len(series.pages) == count
+    pages = (page.asarray() for page in series.pages) if one_by_one else _mapped(series, count, shape)
+    for number, page in enumerate(pages):
+        if page.shape != shape:
+            raise VideoError(f"corrupt: page {number} has the shape {page.shape}, not {shape}")
+        yield page
+
+
+def _mapped(series: Any, count: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    block: NDArray[Any] = series.asarray(out="memmap").reshape(count, *shape)
+    return block
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:

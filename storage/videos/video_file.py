@@ -102,6 +102,8 @@ class VideoFile:
 def _video_stream(container: Any) -> Any:
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a song is no film
+            if stream.codec_context is None:
+                raise VideoError("its pictures are in a format that cannot be decoded here")
             if not stream.codec_context.width or not stream.codec_context.height:
                 raise VideoError("it holds no frames")
             stream.thread_type = "AUTO"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -186,6 +188,33 @@ def test_a_killed_write_is_never_seen(tmp_path: Path):
     (tmp_path / "folder" / f"{TEMPORARY_PREFIX}0123").write_bytes(b"half")
     assert list(store.list("")) == ["folder/a"]
     assert list(store.list("folder/")) == ["folder/a"]
+
+
+ENDLESS_WRITER = """
+import itertools, sys
+from pathlib import Path
+from storage.folder import FolderStore
+store = FolderStore(Path(sys.argv[1]))
+for number in itertools.count():
+    store.put_if_absent(f"once/{number:06d}", b"x" * 300_000)
+    store.put("again", bytes([number % 256]) * 300_000)
+    print(number, flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_only_whole_objects(tmp_path: Path):
+    store, root = FolderStore(tmp_path), Path(__file__).parents[2]
+    for turn in range(4):
+        command = [sys.executable, "-c", ENDLESS_WRITER, str(tmp_path)]
+        with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            for _ in range(turn + 2):
+                writer.stdout.readline()
+            writer.kill()
+    keys = list(store.list(""))
+    assert len(keys) > 2
+    assert {store.size(key) for key in keys} == {300_000}
+    assert len(set(store.get("again"))) == 1
 
 
 def test_a_file_in_the_way_of_a_folder_is_explained(tmp_path: Path):
