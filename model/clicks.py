@@ -1,8 +1,9 @@
 """Where a person would click: prompts simulated from a true mask and a prediction.
 
-Three samplers: the centre of the largest error (evaluation and simulated annotators, after RITM), a point drawn
-uniformly from the error, and a jittered box (both for training). Masks are bool with rows first; points are
-(x, y) in pixels. The batched forms take N objects at once and return arrays for the prompt encoder.
+Three samplers: the centre of the largest error (evaluation and simulated annotators, after RITM), a point
+drawn uniformly from the error, and a jittered box (both for training). Masks are bool with rows first;
+points are (x, y) in pixels. The batched forms take N objects at once and return arrays for the prompt
+encoder.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ BOX_BOTTOM_RIGHT = 3
 def centre_click(truth: BoolMask, prediction: BoolMask | None = None) -> Click:
     """The click at the middle of the largest error region; `truth`, `prediction` bool [H,W].
 
-    Positive inside a missed part, negative inside a false one. Without a prediction it is the middle of the object.
+    Positive inside a missed part, negative inside a false one. Without a prediction it is the middle of the
+    object.
     """
     truth, prediction = _checked(truth, prediction)
     missed, missed_depth = _deepest(truth & ~prediction)
@@ -85,9 +87,10 @@ def centre_clicks(truth: BoolMask, prediction: BoolMask | None = None) -> tuple[
 
 
 def noisy_boxes(truth: BoolMask, rng: np.random.Generator) -> tuple[Coordinates, Labels]:
-    """`noisy_box` for N objects, bool [N,H,W], as corner points float32 [N,2,2] with labels 2 and 3, int32 [N,2].
+    """`noisy_box` for N objects bool [N,H,W] as corner points.
 
-    An empty mask has no box: its row is one negative background click given twice.
+    Returns coordinates float32 [N,2,2] with labels 2 and 3, int32 [N,2]. An empty mask has no box: its row is one
+    negative background click given twice.
     """
     coordinates = np.zeros((len(truth), 2, 2), dtype=np.float32)
     labels = np.tile(np.array([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT], dtype=np.int32), (len(truth), 1))
@@ -113,9 +116,12 @@ def _checked(truth: BoolMask, prediction: BoolMask | None) -> tuple[BoolMask, Bo
 
 
 def _deepest(region: BoolMask) -> tuple[int, float]:
-    """Flat index and depth of the pixel farthest from the border of `region` (outside the image counts as outside)."""
+    """Flat index and depth of the pixel farthest from the border of `region`; the image's edge is a border."""
     padded = np.pad(region, 1).astype(np.uint8)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 0)[1:-1, 1:-1]
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 0)[1:-1, 1:-1]
+    # squared pixel distances are whole numbers; OpenCV's last bits vary with memory alignment, and with them
+    # the choice between equally deep pixels would
+    depth = np.rint(distance.astype(np.float64) ** 2)
     index = int(np.argmax(depth))
     return index, float(depth.flat[index])
 

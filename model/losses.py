@@ -1,8 +1,8 @@
 """The training losses of SAM 2: focal and dice on masks, ℓ1 on predicted IoU, cross-entropy on presence.
 
-A frame may be predicted several times (a first prompt and corrective clicks); every one of those predictions is
-supervised. Losses are sums over objects, predictions and frames, divided by the number of objects only: nothing
-is averaged over predictions or frames.
+A frame may be predicted several times (a first prompt and corrective clicks); every one of those
+predictions is supervised. Losses are sums over objects, predictions and frames, divided by the number of
+objects only: nothing is averaged over predictions or frames.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ FOCAL_GAMMA = 2.0
 class StepPrediction:
     """One prediction of one frame.
 
-    `logits` [N,M,H,W] mask logits of the M candidates, `ious` [N,M] predicted IoU in 0…1, `object_score` [N,1]
-    presence logits.
+    `logits` [N,M,H,W] mask logits of the M candidates, `ious` [N,M] predicted IoU in 0…1, `object_score`
+    [N,1] presence logits.
     """
 
     logits: Tensor
@@ -67,7 +67,8 @@ class LossTerms:
 def frame_losses(steps: Sequence[StepPrediction], target: Tensor) -> LossTerms:
     """Losses of one frame, summed over its predictions and divided by the number of objects.
 
-    `target` [N,1,H,W] bool or float 0/1. An object absent from the target is supervised by the presence term only.
+    `target` [N,1,H,W] bool or float 0/1. An object absent from the target is supervised by the presence
+    term only.
     """
     truth = target.float()
     present = truth.flatten(1).any(dim=1).float()  # N
@@ -114,7 +115,7 @@ def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
 
 @torch.no_grad()
 def actual_iou(logits: Tensor, truth: Tensor) -> Tensor:
-    """IoU of the thresholded logits [N,M,H,W] with the truth [N,1,H,W] → [N,M]; the union counts at least one pixel."""
+    """IoU of the thresholded logits [N,M,H,W] with the truth [N,1,H,W] → [N,M]; two empty masks give 0."""
     predicted = (logits > 0).flatten(2)
     flat = (truth > 0.5).flatten(2)
     overlap = (predicted & flat).sum(dim=2).float()

@@ -16,8 +16,8 @@ from model.training.clips import Clip
 class Batch:
     """B clips of T frames with N objects in all.
 
-    `images` uint8 [T,B,H,W,3] RGB, `masks` bool [T,N,H,W], `clip_of_object` int64 [N] (index in 0…B-1), `names` of
-    the clips.
+    `images` uint8 [T,B,H,W,3] RGB, `masks` bool [T,N,H,W], `clip_of_object` int64 [N] (index in 0…B-1),
+    `names` of the clips.
     """
 
     images: Tensor

@@ -1,8 +1,8 @@
 """Training clips: a few frames with the true masks of a few objects, and the sources they are drawn from.
 
-`MaskletClips` samples videos with masklets the way SAM 2 does (contiguous frames, objects visible on the first one,
-time reversed half of the time) and augments every frame of a clip alike. `MixedClips` draws from several sources by
-weight.
+`MaskletClips` samples videos with masklets the way SAM 2 does (contiguous frames, objects visible on the
+first one, time reversed half of the time) and augments every frame of a clip alike. `MixedClips` draws from
+several sources by weight.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ClipSource(Protocol):
     def __len__(self) -> int: ...
 
     def clip(self, index: int, rng: np.random.Generator, *, frames: int, objects: int, size: int) -> Clip:
-        """A square clip of `frames` frames of `size` pixels with 1 to `objects` objects, all on its first frame."""
+        """A clip of `frames` square frames of `size` pixels; 1 to `objects` objects, all on its first frame."""
         ...
 
 
@@ -84,7 +84,7 @@ Masklet = Mapping[int, Rle | BoolMask]
 
 @dataclass(frozen=True, slots=True)
 class TrainingVideo:
-    """A video to learn from: its frames, and per object the masks by position in `frames` (missing = absent)."""
+    """A video to learn from: its frames, and each object's masks by position in them (missing = absent)."""
 
     name: str
     frames: FrameSequence
@@ -157,7 +157,7 @@ class MaskletClips:
     def _framed(
         self, images: list[Image], masks: BoolMask, rng: np.random.Generator, size: int
     ) -> tuple[list[Image], BoolMask]:
-        """Crop and warp to size x size; a warp that loses the first frame's objects is replaced by the whole frame."""
+        """Crop and warp to size x size; the whole frame where a warp would lose the first frame's objects."""
         full = _resize_matrix(images[0].shape[:2], (0.0, 0.0, 1.0, 1.0), size)
         drawn = _draw_matrix(masks[0], rng, size, self._augmentation)
         warped = _warp_masks(masks, drawn, size)
@@ -280,7 +280,7 @@ def _warp_masks(masks: BoolMask, matrix: npt.NDArray[np.float64], size: int) -> 
 
 
 def _warp_image(image: Image, matrix: npt.NDArray[np.float64], size: int) -> Image:
-    """Bilinear warp of uint8 [H,W,3]; shrunk by area first where the warp shrinks, so that nothing aliases."""
+    """Bilinear warp of uint8 [H,W,3], shrunk by area first where the warp shrinks, so that nothing aliases."""
     shrink = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if shrink < 0.75:
         height, width = image.shape[:2]

@@ -1,13 +1,14 @@
 """Procedural training clips: drawn shapes that move over drawn backgrounds, with exact masks.
 
-Two kinds of scene teach a young model what an object is without any real video. *Things*: a few textured shapes that
-move, turn, swell, bend, cross, leave and come back over a moving background, sometimes with look-alikes. *Cells*:
-grey fields of many small near-identical blobs, as under a microscope. Every clip is a function of the generator.
+Two kinds of scene teach a young model what an object is without any real video. *Things*: a few textured
+shapes that move, turn, swell, bend, cross, leave and come back over a moving background, sometimes with
+look-alikes. *Cells*: grey fields of many small near-identical blobs, as under a microscope. Every clip is a
+function of the generator.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -177,7 +178,6 @@ class _Scene:
     fade: float  # relative brightness change a frame
     parallax: float = 1.0
     grey: bool = False
-    labelled: list[int] = field(default_factory=list)
 
     def render(self, frames: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], BoolMask]:
         """Images uint8 [T,S,S,3] and the visible part of each labelled body bool [T,N,S,S]."""
@@ -195,17 +195,15 @@ class _Scene:
         offset = (self.background.shape[0] - self.size) / 2
         shifted = camera.copy()
         shifted[:, 2] = camera[:, 2] * self.parallax - camera[:, :2] @ np.full(2, offset)
-        canvas = cv2.warpAffine(
-            self.background,
-            shifted,
-            (self.size, self.size),
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT,
+        flags, border = cv2.INTER_LINEAR, cv2.BORDER_REFLECT
+        warped = cv2.warpAffine(
+            self.background, shifted, (self.size, self.size), flags=flags, borderMode=border
         )
+        canvas = np.asarray(warped, dtype=np.float32)
         owner = np.zeros((self.size, self.size), dtype=np.int16)
         for number, body in enumerate(self.bodies, start=1):
             body.paint(canvas, owner, number, time, camera)
-        return np.asarray(canvas, dtype=np.float32), owner
+        return canvas, owner
 
     def _camera(self, time: float) -> Floats:
         angle, scale = self.roll * time, np.exp(self.zoom * time)
@@ -381,7 +379,7 @@ def _filmed(
 
 
 def _base_contour(rng: np.random.Generator, softness: float) -> Floats:
-    """Contour float [K,2] of about unit radius: polygon, star or blob; `softness` 1 gives smooth blobs only."""
+    """Contour float [K,2] of about unit radius: polygon, star or blob; `softness` 1 gives blobs only."""
     angles = np.linspace(0, 2 * np.pi, CONTOUR_POINTS, endpoint=False)
     if softness >= 1.0:
         radii = np.ones(CONTOUR_POINTS)

@@ -1,7 +1,7 @@
 """The training loop: AdamW over simulated prompts, deterministic for a seed and resumable after a kill.
 
-Every step's data and prompts are drawn from a generator made of the seed and the step's number, so a run that was
-killed goes on from its last saved state and ends with the same weights, bit for bit.
+Every step's data and prompts are drawn from a generator made of the seed and the step's number, so a run
+that was killed goes on from its last saved state and ends with the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Progress = Callable[[Row], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How to train. Lengths in steps; learning rates are peaks of a cosine that ends at a tenth."""
+    """How to train. Lengths in steps; learning rates are peaks of a cosine."""
 
     steps: int = 200
     mode: str = "all"  # "masks": only mask prompts (SAM 2 Mask); "all": masks, boxes, clicks and corrections
@@ -48,6 +48,7 @@ class TrainConfig:
     multimask: bool = True  # three candidates where a prompt is ambiguous; off while a model is young
     lr: float = 2e-4
     encoder_lr: float = 1e-4
+    lr_end: float = 0.1  # learning rate of the last step as a share of the peak
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     warmup: int = 20
@@ -99,8 +100,9 @@ def train(
 ) -> TrainResult:
     """Trains `model` in place and writes `out_dir/checkpoint.safetensors`.
 
-    With `resume`, a state saved in `out_dir` by a run of the same configuration is continued. Raises `TrainingError`
-    when the loss stops being a number (naming the clips) or the state belongs to another configuration.
+    With `resume`, a state saved in `out_dir` by a run of the same configuration is continued. Raises
+    `TrainingError` when the loss stops being a number (naming the clips) or the state belongs to another
+    configuration.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     run = _Run(model, config)
@@ -127,20 +129,34 @@ def finetune(
     config: TrainConfig,
     *,
     out_dir: Path,
+    image_size: int | None = None,
     resume: bool = True,
+    metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
-    """Trains the model stored in `checkpoint` on `source`; see `train`."""
-    model = load_checkpoint(checkpoint)
-    return train(model, source, config, out_dir=out_dir, resume=resume, progress=progress)
+    """Trains the model stored in `checkpoint` on `source`; see `train`.
+
+    `image_size` in pixels trains at another size than the one the model runs at; smaller is faster. The
+    checkpoint written keeps the size of the one read.
+    """
+    model = load_checkpoint(checkpoint, image_size=image_size)
+    result = train(
+        model, source, config, out_dir=out_dir, resume=resume, metadata=metadata, progress=progress
+    )
+    if image_size is not None:
+        original = load_checkpoint(checkpoint)
+        original.load_state_dict(model.state_dict())
+        save_checkpoint(original, result.checkpoint, dict(metadata or {}))
+    return result
 
 
 def learning_rate(step: int, config: TrainConfig, peak: float) -> float:
-    """Rate of a step counted from 0: linear warm-up, then a cosine from `peak` to a tenth of it."""
+    """Rate of a step counted from 0: linear warm-up, then a cosine from `peak` to its end."""
     if step < config.warmup:
         return peak * (step + 1) / (config.warmup + 1)
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return peak * (0.1 + 0.9 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done))))
+    fall = 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+    return peak * (config.lr_end + (1.0 - config.lr_end) * fall)
 
 
 class _Run:
@@ -166,9 +182,10 @@ class _Run:
             )  # dropout and drop path follow the step, not the process
             terms = self._losses(batch, frames, rng)
         total = terms.total()
-        if not math.isfinite(float(total)):
+        loss = float(total.detach())
+        if not math.isfinite(loss):
             raise TrainingError(
-                f"The loss of step {self.step} is {float(total)}; its clips were {', '.join(batch.names)}. "
+                f"The loss of step {self.step} is {loss}; its clips were {', '.join(batch.names)}. "
                 "Lower the learning rate or look at these clips."
             )
         self.optimizer.zero_grad(set_to_none=True)
@@ -176,7 +193,7 @@ class _Run:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.step += 1
-        self.rows.append(self._row(terms, float(total), float(norm)))
+        self.rows.append(self._row(terms, loss, float(norm)))
         return self.rows[-1]
 
     def _draw(self, source: ClipSource, rng: np.random.Generator) -> tuple[Batch, int]:
@@ -208,10 +225,10 @@ class _Run:
             "step": self.step,
             "split": "train",
             "loss": total,
-            "loss_mask": float(terms.mask),
-            "loss_dice": float(terms.dice),
-            "loss_iou": float(terms.iou),
-            "loss_class": float(terms.presence),
+            "loss_mask": float(terms.mask.detach()),
+            "loss_dice": float(terms.dice.detach()),
+            "loss_iou": float(terms.iou.detach()),
+            "loss_class": float(terms.presence.detach()),
             "lr": float(self.optimizer.param_groups[-1]["lr"]),
             "grad_norm": norm,
         }

@@ -1,0 +1,1 @@
+"""Training: clips, simulated prompts, the loop, and the recipe of the packaged weights."""

@@ -1,0 +1,118 @@
+"""The recipe of the packaged nano weights: from nothing to a model that takes masks, boxes and clicks.
+
+The order matters. A fresh model first learns to carry a mask to the next frame, then through longer clips, with one
+mask per answer; clicks and boxes are learnt on top of that, with candidates; the last stage runs at the size that nano
+is used at. All data is drawn (`synthetic.py`), so the weights depend on the seed and on nothing else.
+
+    python -m model.training.nano --out runs/nano --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model.builder import build_sam2
+from model.checkpoints import load_checkpoint, save_checkpoint
+from model.sam2 import Sam2
+from model.training.batch import Batch
+from model.training.clips import ClipSource
+from model.training.evaluation import PROTOCOLS, evaluate_clips
+from model.training.synthetic import SyntheticClips
+from model.training.trainer import Progress, Row, TrainConfig, train
+from model.training.young import initialise_young, spread_candidates
+
+WEIGHTS_FILE = "nano.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One leg of the recipe: a training run at an image size; `spread` starts the candidates from the single mask."""
+
+    name: str
+    image_size: int
+    config: TrainConfig
+    spread: bool = False
+
+
+_YOUNG = TrainConfig(mode="masks", multimask=False, lr=6e-4, encoder_lr=6e-4, warmup=40)
+
+STAGES: tuple[Stage, ...] = (
+    Stage("masks-2", 128, dataclasses.replace(_YOUNG, steps=400, frames=2, clips_per_step=8, lr_end=0.8)),
+)
+
+
+def pretrain(
+    out_dir: Path, *, seed: int = 0, stages: Sequence[Stage] = STAGES, progress: Progress | None = None
+) -> Path:
+    """Trains nano from nothing through all stages; returns the path of `nano.safetensors` in `out_dir`.
+
+    Each stage keeps its state in a folder of its own, so a killed run goes on where it was.
+    """
+    source = SyntheticClips()
+    model = _fresh(source, stages[0].image_size, seed)
+    for stage in stages:
+        folder = out_dir / stage.name
+        model = _resized(model, stage.image_size)
+        if stage.spread:
+            spread_candidates(model, torch.Generator().manual_seed(seed))
+        config = dataclasses.replace(stage.config, seed=seed)
+        train(model, source, config, out_dir=folder, progress=progress)
+    path = out_dir / WEIGHTS_FILE
+    steps = sum(stage.config.steps for stage in stages)
+    metadata = {"data": "synthetic", "recipe": "model.training.nano", "seed": str(seed), "steps": str(steps)}
+    save_checkpoint(_resized(model, build_sam2("nano").image_size), path, metadata)
+    return path
+
+
+def _fresh(source: ClipSource, image_size: int, seed: int) -> Sam2:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_sam2("nano", image_size=image_size)
+    rng = np.random.default_rng([seed, 77])
+    clips = [source.clip(index, rng, frames=1, objects=1, size=image_size) for index in range(16)]
+    batch = Batch.from_clips(clips)
+    initialise_young(model, batch.images[0], batch.masks[0])
+    return model
+
+
+def _resized(model: Sam2, image_size: int) -> Sam2:
+    """The same weights for images of another size."""
+    if model.image_size == image_size:
+        return model
+    resized = build_sam2("nano", image_size=image_size)
+    resized.load_state_dict(model.state_dict())
+    return resized
+
+
+def _printed(row: Row) -> None:
+    if int(row["step"]) % 50 == 0:
+        print(", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "split"), flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: pre-train, then print the scores on held-out clips."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for states and weights")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="torch threads; equal counts give equal weights"
+    )
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    path = pretrain(options.out, seed=options.seed, progress=_printed)
+    model = load_checkpoint(path)
+    for protocol in PROTOCOLS:
+        score = evaluate_clips(model, SyntheticClips(), protocol=protocol)
+        print(f"{protocol}: first frame {score.first:.1f}, later frames {score.later:.1f}")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Which frames are prompted, how and in which order; and what every answer is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from model.sam2 import Sam2
+from model.training.batch import Batch
+from model.training.prompt_simulation import PromptPlan, PromptRecipe, draw_plan, simulate
+
+from .conftest import SquareClips
+
+
+def batch_of(source: SquareClips, *, clips: int = 2, frames: int = 3) -> Batch:
+    rng = np.random.default_rng(0)
+    return Batch.from_clips([source.clip(i, rng, frames=frames, objects=1, size=64) for i in range(clips)])
+
+
+def plans(recipe: PromptRecipe, *, frames: int, count: int = 400) -> list[PromptPlan]:
+    rng = np.random.default_rng(0)
+    return [draw_plan(frames, recipe, rng) for _ in range(count)]
+
+
+def test_prompts_are_masks_half_boxes_a_quarter_and_clicks_a_quarter() -> None:
+    kinds = Counter(plan.kind for plan in plans(PromptRecipe(), frames=8, count=1000))
+    assert abs(kinds["mask"] - 500) < 60
+    assert abs(kinds["box"] - 250) < 50
+    assert abs(kinds["click"] - 250) < 50
+
+
+def test_one_or_two_frames_are_prompted_and_the_first_always_is() -> None:
+    drawn = plans(PromptRecipe(), frames=8)
+    assert {len(plan.initial) for plan in drawn} == {1, 2}
+    assert all(plan.initial[0] == 0 for plan in drawn)
+    assert {frame for plan in drawn for frame in plan.initial} == set(range(8))
+
+
+def test_only_points_are_corrected_on_the_prompted_frames_and_perhaps_one_more() -> None:
+    for plan in plans(PromptRecipe(), frames=8):
+        if plan.kind == "mask":
+            assert plan.corrected == ()
+        else:
+            assert set(plan.initial) <= set(plan.corrected)
+            assert 1 <= len(plan.corrected) <= 2
+
+
+def test_single_frames_always_get_points() -> None:
+    for plan in plans(PromptRecipe(), frames=1):
+        assert plan.kind != "mask"
+        assert plan.initial == plan.corrected == (0,)
+
+
+def test_mask_only_training_leaves_a_frame_to_track() -> None:
+    for plan in plans(PromptRecipe.masks_only(), frames=2):
+        assert plan == PromptPlan("mask", (0,), ())
+
+
+def test_prompted_frames_come_first_then_the_others_in_time_order() -> None:
+    assert PromptPlan("mask", (0, 4), ()).order(6) == [0, 4, 1, 2, 3, 5]
+
+
+def test_every_frame_is_answered_and_corrected_frames_once_more_per_click(
+    micro: Sam2, squares: SquareClips
+) -> None:
+    recipe = PromptRecipe(correction_clicks=2)
+    plan = PromptPlan("click", (0,), (0, 2))
+    answers = simulate(micro, batch_of(squares), plan, recipe, np.random.default_rng(0))
+    assert {frame: len(steps) for frame, steps in answers.items()} == {0: 3, 1: 1, 2: 3}
+    candidates = {frame: [step.logits.shape[1] for step in steps] for frame, steps in answers.items()}
+    # a click more: frame 0 then has two; frame 2 had none before its first correction
+    assert candidates == {0: [3, 1, 1], 1: [3], 2: [3, 3, 1]}
+    assert answers[1][0].logits.shape == (2, 3, 64, 64)
+    assert answers[1][0].ious.shape == (2, 3)
+    assert answers[1][0].object_score.shape == (2, 1)
+
+
+def test_a_mask_prompt_is_its_own_answer(micro: Sam2, squares: SquareClips) -> None:
+    batch = batch_of(squares)
+    plan = PromptPlan("mask", (0,), ())
+    answers = simulate(micro, batch, plan, PromptRecipe.masks_only(), np.random.default_rng(0))
+    assert torch.equal(answers[0][0].logits[:, 0] > 0, batch.masks[0])
+
+
+@pytest.mark.parametrize("kind", ["box", "click"])
+def test_an_object_absent_from_its_prompted_frame_gets_a_background_click(
+    micro: Sam2, squares: SquareClips, kind: str
+) -> None:
+    batch = batch_of(squares)
+    masks = batch.masks.clone()
+    masks[1, 0] = False
+    absent = Batch(batch.images, masks, batch.clip_of_object, batch.names)
+    plan = PromptPlan("box" if kind == "box" else "click", (0, 1), (0, 1))
+    answers = simulate(micro, absent, plan, PromptRecipe(correction_clicks=1), np.random.default_rng(0))
+    assert all(torch.isfinite(step.logits).all() for steps in answers.values() for step in steps)
+
+
+def test_memory_carries_gradients_from_later_frames_to_the_prompt(micro: Sam2, squares: SquareClips) -> None:
+    answers = simulate(
+        micro.train(),
+        batch_of(squares),
+        PromptPlan("mask", (0,), ()),
+        PromptRecipe.masks_only(),
+        np.random.default_rng(0),
+    )
+    answers[2][0].logits.sum().backward()
+    touched = {
+        name for name, child in micro.named_children() for p in child.parameters() if p.grad is not None
+    }
+    assert {"memory_encoder", "memory_attention", "image_encoder", "mask_downsample"} <= touched
+
+
+def test_objects_of_one_clip_do_not_depend_on_other_clips(micro: Sam2, squares: SquareClips) -> None:
+    plan, recipe = PromptPlan("mask", (0,), ()), PromptRecipe.masks_only()
+    both = batch_of(squares)
+    alone = Batch(both.images[:, 1:], both.masks[:, 1:], torch.zeros(1, dtype=torch.int64), both.names[1:])
+    with torch.no_grad():
+        joint = simulate(micro.eval(), both, plan, recipe, np.random.default_rng(0))
+        single = simulate(micro.eval(), alone, plan, recipe, np.random.default_rng(0))
+    assert torch.allclose(joint[2][0].logits[1:], single[2][0].logits, atol=1e-4)
