@@ -15,12 +15,12 @@ propagation; the masks beside it serve as prompts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from annotation.assistance import Answer, SessionTools, Tracker
+from annotation.assistance import SessionTools, Tracker
 from annotation.diary import Clock, Diary
 from annotation.errors import ActionError
 from annotation.work import (
@@ -47,7 +47,7 @@ class _Frame:
 
     mask: BoolMask | None = None
     score: float | None = None
-    clicks: list[Click] = field(default_factory=list)
+    clicks: tuple[Click, ...] = ()
     box: Box | None = None
     click_count: int = 0
     edited: bool = False
@@ -157,9 +157,8 @@ class AnnotationSession:
             click.check_inside(height=self.shape[0], width=self.shape[1])
         except PromptError as error:
             raise ActionError(f"{error} ({self._name(position)})") from error
-        frame.clicks.append(click)
+        self._answer(position, frame, clicks=(*frame.clicks, click), box=frame.box)
         frame.click_count += 1
-        self._answer(position, frame)
         self._diary.note("click", self._numbers[position], at=(x, y), positive=positive)
 
     def box(self, position: int, box: Box) -> None:
@@ -169,9 +168,8 @@ class AnnotationSession:
             box.check_inside(height=self.shape[0], width=self.shape[1])
         except PromptError as error:
             raise ActionError(f"{error} ({self._name(position)})") from error
-        frame.box, frame.clicks = box, []
         self._sam.forget(position)
-        self._answer(position, frame)
+        self._answer(position, frame, clicks=(), box=box)
         middle = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
         self._diary.note("box", self._numbers[position], at=middle)
 
@@ -254,7 +252,8 @@ class AnnotationSession:
         before = [position for position in good if position < self.bad_positions.start]
         after = [position for position in good if position >= self.bad_positions.stop]
         beside = {*before[-1:], *after[:1]} if self.bad_positions else set()
-        visible = [position for position in good or given if given[position].any()]
+        visible = [position for position in good if given[position].any()]
+        visible = visible or [position for position in given if given[position].any()]
         start = {self.first_position} if self.first_position in visible else set(visible[:1])
         return {position: given[position] for position in sorted(beside | start)}
 
@@ -276,15 +275,15 @@ class AnnotationSession:
                 self._show(frame, answer.mask, answer.score)
                 yield answer.position
 
-    def _answer(self, position: int, frame: _Frame) -> None:
-        """Ask the model for the frame's mask under all its clicks and its box."""
-        answer: Answer
+    def _answer(self, position: int, frame: _Frame, *, clicks: tuple[Click, ...], box: Box | None) -> None:
+        """Ask the model for the frame's mask under all these prompts, and keep both."""
         if self._tracker and self.rules.tracker_prompts == "all":
-            answer = self._tracker.refine(position, frame.clicks, frame.box)
+            answer = self._tracker.refine(position, clicks, box)
         else:
-            answer = self._sam.answer(position, frame.clicks, frame.box)
+            answer = self._sam.answer(position, clicks, box)
             if self._tracker:
                 self._tracker.set_mask(position, answer.mask)
+        frame.clicks, frame.box = clicks, box
         self._show(frame, answer.mask, answer.score)
         frame.edited = frame.locked = True
 
@@ -295,12 +294,13 @@ class AnnotationSession:
                 f"A mask for {self._name(position)} must be bool {self.shape} (height, width), "
                 f"not {mask.dtype} {mask.shape}."
             )
-        frame.clicks, frame.box = [], None
+        own = mask.copy()
+        frame.clicks, frame.box = (), None
         self._sam.forget(position)
-        self._show(frame, mask.copy(), None)
+        self._show(frame, own, None)
         frame.edited = frame.locked = True
         if self._tracker:
-            self._tracker.set_mask(position, mask)
+            self._tracker.set_mask(position, own)
 
     def _show(self, frame: _Frame, mask: BoolMask, score: float | None) -> None:
         frame.mask = _frozen(mask)

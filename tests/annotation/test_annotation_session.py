@@ -103,6 +103,15 @@ def test_brush_and_absence_are_taken_as_they_are(opened, phase):
     assert session.edited == session.locked == (False, True, True, False, False, False)
 
 
+def test_a_brushed_mask_is_the_sessions_own(opened):
+    session, mask = opened(3), SQUARE.copy()
+    session.brush(0, mask)
+    mask[:] = False
+    assert np.array_equal(session.masks[0], SQUARE)
+    session.propagate()
+    assert session.submit("ann").masks[0].rle == encode(SQUARE)
+
+
 def test_phase_1_makes_every_frame_by_itself(opened):
     session = opened(1)
     for position in range(6):
