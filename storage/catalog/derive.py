@@ -61,11 +61,12 @@ def apply_commit(database: Database, connection: Connection, store: ObjectStore,
     key = (StageRow.round_id == commit.round_id, StageRow.stage == commit.stage)
     if connection.execute(select(StageRow.commit_hash).where(*key)).scalar() == commit.hash:
         return False
+    for schema, derive in _DERIVE.items():
+        for ref in commit.files:
+            if ref.schema == schema:
+                derive(database, connection, store, commit, ref)
     for ref in commit.files:
-        derive = _DERIVE.get(ref.schema)
-        if derive is not None:
-            derive(database, connection, store, commit, ref)
-        elif ref.key.endswith(".safetensors"):
+        if ref.key.endswith(".safetensors"):
             _record_checkpoint(database, connection, commit, ref)
     if commit.stage == "close":
         _close_round(connection, commit)
@@ -168,10 +169,10 @@ def _close_round(connection: Connection, commit: Commit) -> None:
 _Derive = Callable[[Database, Connection, ObjectStore, Commit, FileRef], None]
 
 _DERIVE: Mapping[str, _Derive] = MappingProxyType(
-    {
+    {  # in the order of a masklet's life, for commits that hold several of these
         "plan": _plan,
-        "annotations": _annotations,
         "auto_masklets": _auto_masklets,
+        "annotations": _annotations,
         "verdicts": _verdicts,
         "dataset": _dataset,
         "metrics": _metrics,

@@ -251,6 +251,16 @@ def test_a_verdict_on_an_old_revision_changes_no_state(history: History, tiny_vi
     assert states(history.catalog)["a"] == "accepted"
 
 
+def test_files_of_one_commit_count_in_the_order_of_a_masklets_life(history: History, tiny_video: Video):
+    round_id, video = "r0002-p3", tiny_video.video_id
+    verdicts = history.file(round_id, "verdicts", [verdict_row("w", 1, "satisfactory")])
+    refined = history.file(round_id, "annotations", [annotation_row("w", 1, 0, video, 3)])
+    found = history.file(round_id, "auto_masklets", [auto_row("w", 0, video)])
+    history.commit(round_id, "mined", verdicts, refined, found)
+    (row,) = history.catalog.rows("masklets", masklet_id="w")
+    assert (row["state"], row["revision"], row["origin"]) == ("accepted", 1, "manual")
+
+
 def test_a_damaged_manifest_leaves_the_catalog_as_it_was(catalog: Catalog, history: History):
     before = catalog.snapshot()
     ref = history.file("r0002-p3", "plan", [plan_row("z", "r0002-p3", "v", 3)])
