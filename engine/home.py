@@ -52,11 +52,6 @@ class EngineHome:
         return self.path / "reports"
 
 
-def default_home() -> Path:
-    """The home from `ENGINE_HOME`, else `./engine-home`."""
-    return Path(os.environ.get("ENGINE_HOME", "engine-home"))
-
-
 def create_home(path: Path, *, store_url: str = "", database_url: str = "") -> EngineHome:
     """Make a home folder with settings, store and catalog; an existing home is opened and left as it is.
 

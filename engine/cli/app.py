@@ -38,7 +38,8 @@ def _root(
     """Remember which home the command is about."""
     import os
 
-    context.obj = home or Path(os.environ.get("ENGINE_HOME", "engine-home"))
+    given = os.environ.get("ENGINE_HOME")
+    context.obj = home or (Path(given) if given else None)
 
 
 @app.command()
@@ -50,9 +51,9 @@ def init(
     """Make a home: settings, store and catalog. Running it again changes nothing."""
     from engine.home import create_home
 
-    home = create_home(context.obj, store_url=store, database_url=database)
+    home = create_home(_home(context), store_url=store, database_url=database)
     say(f"Home ready in [bold]{home.path}[/], store {home.store.url}")
-    next_step(f"engine --home {context.obj} ingest PATH…")
+    next_step(f"engine --home {_home(context)} ingest PATH…")
 
 
 @app.command()
@@ -178,13 +179,16 @@ def doctor(
 
 @app.command()
 def demo(
-    home: Annotated[Path, typer.Option(help="Home of the demo.")] = Path("demo-home"),
+    context: typer.Context,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
 ) -> None:
-    """Sample data, a round in each of the three phases with simulated people, and a report. About 8 minutes."""
+    """Sample data, a round in each of the three phases with simulated people, and a report.
+
+    Takes about 8 minutes in the home ./demo-home; run again after a kill, it goes on where it was.
+    """
     from engine.cli.demo import run_demo
 
-    run_demo(home, seed=seed)
+    run_demo(_home(context, "demo-home"), seed=seed)
 
 
 @model_app.command("info")
@@ -259,4 +263,8 @@ def model_evaluate(
 def _open(context: typer.Context) -> EngineHome:
     from engine.home import open_home
 
-    return open_home(context.obj)
+    return open_home(_home(context))
+
+
+def _home(context: typer.Context, default: str = "engine-home") -> Path:
+    return context.obj or Path(default)
