@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from model.builder import build_sam2
     from model.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint, save_checkpoint
     from model.errors import CheckpointError, ModelError, PromptError, TrainingError
+    from model.frame_result import FrameResult
+    from model.frame_source import FrameSource
     from model.image_predictor import ImagePredictor, MaskPrediction
     from model.prompts import Box, Click
     from model.sam2 import Sam2
-    from model.video_session import FrameResult, FrameSource, SessionConfig, VideoSession
+    from model.video_session import SessionConfig, VideoSession
 
 __all__ = [
     "AutoMasklet",
@@ -51,10 +53,12 @@ _HOMES = MappingProxyType(
         "builder": ("build_sam2",),
         "checkpoints": ("checkpoint_hash", "default_checkpoint", "load_checkpoint", "save_checkpoint"),
         "errors": ("CheckpointError", "ModelError", "PromptError", "TrainingError"),
+        "frame_result": ("FrameResult",),
+        "frame_source": ("FrameSource",),
         "image_predictor": ("ImagePredictor", "MaskPrediction"),
         "prompts": ("Box", "Click"),
         "sam2": ("Sam2",),
-        "video_session": ("FrameResult", "FrameSource", "SessionConfig", "VideoSession"),
+        "video_session": ("SessionConfig", "VideoSession"),
     }
 )
 

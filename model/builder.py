@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import torch
+
 from model.config import sam2_config
 from model.sam2 import Sam2
 
 __all__ = ["build_sam2"]
 
 
-def build_sam2(size: str = "nano", *, version: str = "2.1", image_size: int | None = None) -> Sam2:
-    """Build a network with fresh random weights, in evaluation mode.
+def build_sam2(
+    size: str = "nano",
+    *,
+    version: str = "2.1",
+    image_size: int | None = None,
+    device: str | torch.device | None = None,
+) -> Sam2:
+    """Build a network with fresh random weights, in evaluation mode, on `device` (torch's default device).
 
     `size` is a row of `model.config.SIZES`; `image_size` in pixels replaces the row's (weights fit any).
     Raises ModelError when one of them is unknown or unusable.
     """
-    return Sam2(sam2_config(size, version=version, image_size=image_size)).eval()
+    model = Sam2(sam2_config(size, version=version, image_size=image_size)).eval()
+    return model if device is None else model.to(device)

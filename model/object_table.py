@@ -6,14 +6,25 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from model.errors import PromptError
+from model.frame_result import stability
 from model.memory_bank import FrameMemory, MemoryBank
 from model.prompts import Box, Click
+from model.sam2 import HeadsOutput
 
-__all__ = ["FrameOutput", "FramePrompt", "MemoryBudget", "ObjectTable", "TrackedObject"]
+__all__ = [
+    "FrameOutput",
+    "FramePrompt",
+    "MemoryBudget",
+    "ObjectTable",
+    "TrackedObject",
+    "split_heads",
+    "split_memory",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +166,22 @@ class MemoryBudget:
             if abs(place - frame) > self._reach:
                 objects.get(object_id).drop_tracked(place)
                 self.forget(object_id, place)
+
+
+def split_heads(heads: HeadsOutput, dtype: torch.dtype) -> list[FrameOutput]:
+    """One answer per object, each with storage of its own, so that it can be let go alone."""
+    numbers = torch.stack((heads.object_score[:, 0], heads.iou[:, 0], stability(heads.low_res[:, 0])), dim=1)
+    return [
+        FrameOutput(
+            heads.low_res[row : row + 1].to(dtype, copy=True), heads.pointer[row : row + 1].clone(), *three
+        )
+        for row, three in enumerate(numbers.tolist())
+    ]
+
+
+def split_memory(memory: FrameMemory, dtype: torch.dtype) -> list[FrameMemory]:
+    """One memory per object, each with storage of its own."""
+    return [
+        FrameMemory(memory.maskmem[row : row + 1].to(dtype, copy=True), memory.pointer[row : row + 1].clone())
+        for row in range(memory.maskmem.shape[0])
+    ]

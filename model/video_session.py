@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,14 +22,23 @@ from torch import Tensor
 
 from model.errors import PromptError
 from model.feature_cache import FeatureCache, encode_frame
-from model.frame_result import FrameResult, stability
+from model.frame_result import FrameResult
+from model.frame_source import FrameSource
 from model.layers import resize
 from model.memory_bank import FrameMemory, MemoryPlan, MemorySequence, assemble_batch, plan_memory
-from model.object_table import FrameOutput, FramePrompt, MemoryBudget, ObjectTable, TrackedObject
+from model.object_table import (
+    FrameOutput,
+    FramePrompt,
+    MemoryBudget,
+    ObjectTable,
+    TrackedObject,
+    split_heads,
+    split_memory,
+)
 from model.postprocess import fill_logit_holes, without_overlap
 from model.prompt_tensors import LOGIT_LIMIT, mask_to_tensor, points_to_tensors
 from model.prompts import Box, Click
-from model.sam2 import HeadsOutput, ImageFeatures, Sam2, StepPrompt
+from model.sam2 import ImageFeatures, Sam2, StepPrompt
 
 __all__ = ["FrameResult", "FrameSource", "SessionConfig", "VideoSession"]
 
@@ -38,24 +46,6 @@ _MASK_LOGIT = np.float32(10.0)
 _HOLE_MAP_SIDE = 256  # the map whose pixels `fill_hole_area` counts
 
 Waiting = tuple[int, TrackedObject, MemoryPlan]
-
-
-class FrameSource(Protocol):
-    """The frames of a video, read when asked for."""
-
-    @property
-    def height(self) -> int:
-        """Pixels from top to bottom."""
-
-    @property
-    def width(self) -> int:
-        """Pixels from left to right."""
-
-    def __len__(self) -> int:
-        """Number of frames."""
-
-    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
-        """Return frame `index` as RGB uint8 [H, W, 3]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +188,7 @@ class VideoSession:
         item = self._objects.get_or_add(object_id)
         memory = self._memory_for_correction(item, frame, prompt)
         step = self.model.track_step(features, memory, self._step_prompt(item, frame, prompt), remember=False)
-        item.fix(frame, prompt, _split(step.heads, torch.float32)[0])
+        item.fix(frame, prompt, split_heads(step.heads, torch.float32)[0])
         self._budget.forget(object_id, frame)
         return self._result(frame, (object_id,))
 
@@ -269,8 +259,8 @@ class VideoSession:
         step = self.model.track_step(self._encode(frame).select(rows), memory, StepPrompt())
         if step.memory is None:
             return
-        memories = _split_memory(step.memory, self.config.memory_dtype)
-        outputs = _split(step.heads, torch.float16)
+        memories = split_memory(step.memory, self.config.memory_dtype)
+        outputs = split_heads(step.heads, torch.float16)
         for (object_id, item, _), output, memory_of_one in zip(group, outputs, memories, strict=True):
             item.track(frame, output, memory_of_one, reverse=reverse)
             self._budget.note(object_id, frame, output, memory_of_one)
@@ -342,21 +332,3 @@ class VideoSession:
         full = resize(filled[:, None], (self.frames.height, self.frames.width))
         array: NDArray[np.float32] = full[:, 0].numpy()
         return array
-
-
-def _split(heads: HeadsOutput, dtype: torch.dtype) -> list[FrameOutput]:
-    """One answer per object, each with storage of its own, so that it can be let go alone."""
-    numbers = torch.stack((heads.object_score[:, 0], heads.iou[:, 0], stability(heads.low_res[:, 0])), dim=1)
-    return [
-        FrameOutput(
-            heads.low_res[row : row + 1].to(dtype, copy=True), heads.pointer[row : row + 1].clone(), *three
-        )
-        for row, three in enumerate(numbers.tolist())
-    ]
-
-
-def _split_memory(memory: FrameMemory, dtype: torch.dtype) -> list[FrameMemory]:
-    return [
-        FrameMemory(memory.maskmem[row : row + 1].to(dtype, copy=True), memory.pointer[row : row + 1].clone())
-        for row in range(memory.maskmem.shape[0])
-    ]
