@@ -73,9 +73,9 @@ def _video_row(row: dict[object, object]) -> tuple[Cell, ...]:
     )
 
 
-def pairs_table(values: Mapping[str, str], *, name: str, value: str) -> Table:
+def pairs_table(values: Mapping[str, str]) -> Table:
     """Names and their values."""
-    columns = (Column(name, numeric=False), Column(value, numeric=False))
+    columns = (Column("Setting", numeric=False), Column("Value", numeric=False))
     return Table(columns, tuple(values.items()))
 
 

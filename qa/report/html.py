@@ -10,12 +10,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from qa.report import charts, detail_tables, formats, gallery, lineage, phase_table, summary, tables
+from qa.report import charts, detail_tables, gallery, lineage, phase_table, summary, tables
 from qa.report.data import SIMULATED_NOTICE, RoundReportData, RunReportData
 from qa.report.measures import measure, measure_phases
 from qa.report.paper import CITATION, PAPER
 from qa.report.plots import Plot
-from qa.report.table import Table
 
 
 def render_round(data: RoundReportData) -> str:
@@ -36,7 +35,6 @@ def _page(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"short": formats.short_hash}
     return environment.get_template(template).render(notice=SIMULATED_NOTICE, **context)
 
 
@@ -61,14 +59,15 @@ def _details(data: RoundReportData) -> dict[str, Any]:
         "commits_table": detail_tables.commits_table(data),
         "plan_table": detail_tables.plan_table(data),
         "videos_table": detail_tables.videos_table(data.videos),
-        "settings_table": detail_tables.pairs_table(data.settings, name="Setting", value="Value"),
-        "time_table": detail_tables.pairs_table(data.time_model, name="Action", value="Modelled time"),
+        "settings_table": detail_tables.pairs_table(data.settings),
+        "time_table": detail_tables.pairs_table(data.time_model),
     }
 
 
 def _run_context(run: RunReportData) -> dict[str, Any]:
     phases = measure_phases(run.rounds)
     extra = gallery.extra_groups(run)
+    latest = run.rounds[-1] if run.rounds else None
     single = [measure([one], run.rounds) for one in run.rounds]
     return {
         "sentences": summary.run_sentences(run, phases),
@@ -86,8 +85,8 @@ def _run_context(run: RunReportData) -> dict[str, Any]:
         "chain": lineage.run_chain(run.rounds),
         "sections": _round_sections(run, taken=sum(group.size_bytes for group in extra)),
         "extra": extra,
-        "settings_table": _latest_pairs(run, "settings"),
-        "time_table": _latest_pairs(run, "time_model"),
+        "settings_table": detail_tables.pairs_table(latest.settings if latest else {}),
+        "time_table": detail_tables.pairs_table(latest.time_model if latest else {}),
     }
 
 
@@ -103,12 +102,6 @@ def _round_sections(run: RunReportData, *, taken: int) -> list[dict[str, Any]]:
         }
         for one in run.rounds
     ]
-
-
-def _latest_pairs(run: RunReportData, name: str) -> Table:
-    """Settings or time model of the latest round."""
-    values = getattr(run.rounds[-1], name) if run.rounds else {}
-    return detail_tables.pairs_table(values, name="Setting", value="Value")
 
 
 def _plots(*plots: Plot | None) -> list[Plot]:

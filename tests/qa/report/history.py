@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from qa.report import ExtraFilmstrip, GateOutcome, RoundReportData, RunReportData, empty_table
 from storage.commits import Commit
 from storage.manifests import FileRef
 from storage.masks import area, encode
+from storage.schemas import SCHEMAS
 
 STEP = 4  # every 4th source frame is annotated
 COLOURS = ((214, 84, 60), (58, 140, 200), (236, 190, 70), (110, 180, 90))
@@ -195,7 +197,7 @@ class RoundMaker:
                 self.rows.setdefault("metrics", []).extend(rows)
 
     def table(self, name: str) -> pd.DataFrame:
-        return pd.DataFrame(self.rows[name]) if name in self.rows else empty_table(name)
+        return manifest(name, self.rows.get(name, []))
 
     def dataset(self, before: pd.DataFrame) -> pd.DataFrame:
         """The version before, and what was accepted in this round (controls stay out)."""
@@ -211,7 +213,7 @@ class RoundMaker:
             }
             for row in good.to_dict("records")
         ]  # fmt: skip
-        return pd.concat([table for table in (before, pd.DataFrame(rows)) if len(table)], ignore_index=True)
+        return manifest("dataset", [*before.to_dict("records"), *rows])
 
     def commits(self, checkpoint: str) -> tuple[Commit, ...]:
         made: list[Commit] = []
@@ -236,6 +238,11 @@ STAGES = {
     "plan": ("plan",), "prelabel": (), "annotate": ("annotations", "effort"), "verify": ("verdicts",),
     "auto": ("auto_masklets",), "dataset": (), "retrain": ("training",), "evaluate": ("metrics",), "close": (),
 }  # fmt: skip
+
+
+def manifest(name: str, rows: list[dict]) -> pd.DataFrame:
+    """The rows as they come out of a manifest file: with its columns, types and missing values."""
+    return pa.Table.from_pylist(rows, schema=SCHEMAS[name]).to_pandas()
 
 
 def metric_rows(round_id: str, role: str, protocol: str, score: float) -> list[dict]:
@@ -368,8 +375,8 @@ def make_run(
     return RunReportData(
         title="Moving discs",
         rounds=tuple(rounds),
-        baseline=pd.DataFrame(baseline),
-        copy_first_mask=pd.DataFrame(copied),
+        baseline=manifest("metrics", baseline),
+        copy_first_mask=manifest("metrics", copied),
         extra_filmstrips=(extra,),
     )
 
