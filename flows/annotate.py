@@ -7,10 +7,10 @@ from prefect.client.schemas.objects import State
 
 from engine.machine import StageOutcome
 from flows.artifacts import show_numbers
-from flows.stage import one_at_a_time, run_stage
+from flows.stage import run_stage
 
 
-@flow(name="annotate", flow_run_name="{round_id}-annotate", task_runner=one_at_a_time())
+@flow(name="annotate", flow_run_name="{round_id}-annotate")
 def annotate(home: str, round_id: str) -> State[StageOutcome]:
     """Publish the work and take what people hand in; waits until every masklet has its last verdict. Leaves
     the artifact `stage-annotate`.

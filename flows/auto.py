@@ -7,10 +7,10 @@ from prefect.client.schemas.objects import State
 
 from engine.machine import StageOutcome
 from flows.artifacts import show_numbers
-from flows.stage import one_at_a_time, run_stage
+from flows.stage import run_stage
 
 
-@flow(name="auto", flow_run_name="{round_id}-auto", task_runner=one_at_a_time())
+@flow(name="auto", flow_run_name="{round_id}-auto")
 def auto(home: str, round_id: str) -> State[StageOutcome]:
     """Prompt with grids, track, clean, and send the candidates to verification; waits for the verdicts.
     Leaves the artifact `stage-auto`.

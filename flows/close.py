@@ -7,10 +7,10 @@ from prefect.client.schemas.objects import State
 
 from engine.machine import StageOutcome
 from flows.artifacts import show_report
-from flows.stage import one_at_a_time, run_stage
+from flows.stage import run_stage
 
 
-@flow(name="close", flow_run_name="{round_id}-close", task_runner=one_at_a_time())
+@flow(name="close", flow_run_name="{round_id}-close")
 def close(home: str, round_id: str) -> State[StageOutcome]:
     """Promote the challenger if the gate said so, and end the round. Leaves the artifact `round-report`."""
     return run_stage(home, round_id, "close", show=show_report)

@@ -7,10 +7,10 @@ from prefect.client.schemas.objects import State
 
 from engine.machine import StageOutcome
 from flows.artifacts import show_numbers
-from flows.stage import one_at_a_time, run_stage
+from flows.stage import run_stage
 
 
-@flow(name="dataset", flow_run_name="{round_id}-dataset", task_runner=one_at_a_time())
+@flow(name="dataset", flow_run_name="{round_id}-dataset")
 def dataset(home: str, round_id: str) -> State[StageOutcome]:
     """Make the next version of the data set, with splits that do not leak. Leaves the artifact `stage-
     dataset`.

@@ -7,10 +7,10 @@ from prefect.client.schemas.objects import State
 
 from engine.machine import StageOutcome
 from flows.artifacts import show_numbers
-from flows.stage import one_at_a_time, run_stage
+from flows.stage import run_stage
 
 
-@flow(name="evaluate", flow_run_name="{round_id}-evaluate", task_runner=one_at_a_time())
+@flow(name="evaluate", flow_run_name="{round_id}-evaluate")
 def evaluate(home: str, round_id: str) -> State[StageOutcome]:
     """Measure J&F of both weights and ask the gate. Leaves the artifact `stage-evaluate`."""
     return run_stage(home, round_id, "evaluate", show=show_numbers)

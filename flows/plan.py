@@ -7,10 +7,10 @@ from prefect.client.schemas.objects import State
 
 from engine.machine import StageOutcome
 from flows.artifacts import show_numbers
-from flows.stage import one_at_a_time, run_stage
+from flows.stage import run_stage
 
 
-@flow(name="plan", flow_run_name="{round_id}-plan", task_runner=one_at_a_time())
+@flow(name="plan", flow_run_name="{round_id}-plan")
 def plan(home: str, round_id: str) -> State[StageOutcome]:
     """Choose videos, and have objects selected in them. Leaves the artifact `stage-plan`."""
     return run_stage(home, round_id, "plan", show=show_numbers)

@@ -7,10 +7,10 @@ from prefect.client.schemas.objects import State
 
 from engine.machine import StageOutcome
 from flows.artifacts import show_numbers
-from flows.stage import one_at_a_time, run_stage
+from flows.stage import run_stage
 
 
-@flow(name="prelabel", flow_run_name="{round_id}-prelabel", task_runner=one_at_a_time())
+@flow(name="prelabel", flow_run_name="{round_id}-prelabel")
 def prelabel(home: str, round_id: str) -> State[StageOutcome]:
     """Let the phase's model propose masks for every planned object. Leaves the artifact `stage-prelabel`."""
     return run_stage(home, round_id, "prelabel", show=show_numbers)

@@ -7,10 +7,10 @@ from prefect.client.schemas.objects import State
 
 from engine.machine import StageOutcome
 from flows.artifacts import show_numbers
-from flows.stage import one_at_a_time, run_stage
+from flows.stage import run_stage
 
 
-@flow(name="retrain", flow_run_name="{round_id}-retrain", task_runner=one_at_a_time())
+@flow(name="retrain", flow_run_name="{round_id}-retrain")
 def retrain(home: str, round_id: str) -> State[StageOutcome]:
     """Train the phase's model on the data set; goes on from the last saved step if it was cut off. Leaves the
     artifact `stage-retrain`.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from engine.machine import StageOutcome
 
 API_URL = "PREFECT_API_URL"
-STARTUP_TIMEOUT_S = 180.0
+STARTUP_TIMEOUT_S = 600.0
 SHUTDOWN_TIMEOUT_S = 20.0
 SERVER_SCRIPT = Path(__file__).with_name("server_process.py")
 
@@ -49,7 +49,7 @@ def prefect_server(home: Path, *, quiet: bool = True) -> Iterator[str]:
     """Have a Prefect API for the rounds of `home`; yields its address.
 
     quiet: Prefect's log goes to `<home>/prefect/rounds.log` and not to the terminal. Raises ServerError if
-    the server does not answer within 3 minutes.
+    the server does not answer within 10 minutes.
     """
     folder = home.resolve() / "prefect"
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _own_server(folder: Path) -> Iterator[str]:
     """Run a server for as long as the context lasts, and point Prefect's client in this process at it."""
     with ExitStack() as stack:
         keeps_history = stack.enter_context(_sole_owner(folder / "server.lock"))
-        database = _file_database(folder / "prefect.db") if keeps_history else MEMORY_DATABASE
+        database = file_database(folder / "prefect.db") if keeps_history else MEMORY_DATABASE
         url = stack.enter_context(_child(folder, database))
         stack.enter_context(_client_settings(url))
         if keeps_history:
@@ -166,7 +166,7 @@ def _child_environment(folder: Path, database: str) -> dict[str, str]:
     )
 
 
-def _file_database(path: Path) -> str:
+def file_database(path: Path) -> str:
     """SQLite in a file, through one single connection.
 
     Prefect opens several connections to a SQLite file, which then block each other: of 28 flow runs in a row

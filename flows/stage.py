@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Completed
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from engine import machine
@@ -49,11 +47,6 @@ def run_stage(home: str, round_id: str, stage: str, *, show: Show) -> State[Stag
         show(home, round_id, outcome)
     name = STATE_NAMES.get(outcome.state, "Completed")
     return Completed(name=name, message=outcome.message or None, data=outcome)
-
-
-def one_at_a_time() -> TaskRunner[PrefectFuture[Any]]:
-    """The runner of every stage's flow."""
-    return cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=1))
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -100,7 +93,8 @@ def _run_shards(home: str, round_id: str, stage: str, shards: Sequence[int]) -> 
     if not shards:
         return []
     progress = Progress(SHARD_PROGRESS, f"{round_id}: shards of {stage}", total=len(shards))
-    futures: list[PrefectFuture[str]] = [run_shard.submit(home, round_id, stage, shard) for shard in shards]
-    for _ in as_completed(futures):
+    states = []
+    for shard in shards:
+        states.append(run_shard(home, round_id, stage, shard, return_state=True))
         progress.advance()
-    return [future.result() for future in futures]
+    return [state.result() for state in states]
