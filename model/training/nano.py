@@ -10,9 +10,8 @@ is used at. All data is drawn (`synthetic.py`), so the weights depend on the see
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,10 @@ WEIGHTS_FILE = "nano.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One leg of the recipe: a training run at an image size; `spread` starts the candidates from the single mask."""
+    """One leg of the recipe: a training run at an image size. `spread` starts candidates from the single mask.
+
+    The seed of the run is added to the stage's, so that stages see different clips.
+    """
 
     name: str
     image_size: int
@@ -41,10 +43,19 @@ class Stage:
     spread: bool = False
 
 
-_YOUNG = TrainConfig(mode="masks", multimask=False, lr=6e-4, encoder_lr=6e-4, warmup=40)
+_YOUNG = TrainConfig(mode="masks", multimask=False, lr=6e-4, encoder_lr=6e-4)
+_GROWN = TrainConfig(mode="all", frames=4, clips_per_step=4, still_share=0.4, correction_clicks=2)
 
 STAGES: tuple[Stage, ...] = (
-    Stage("masks-2", 128, dataclasses.replace(_YOUNG, steps=400, frames=2, clips_per_step=8, lr_end=0.8)),
+    Stage("1-masks", 128, replace(_YOUNG, steps=400, frames=2, clips_per_step=8, lr_end=0.8, warmup=40)),
+    Stage("2-longer", 128, replace(_YOUNG, steps=500, frames=4, clips_per_step=4, lr_end=0.3)),
+    Stage("3-clicks", 128, replace(_GROWN, steps=900, lr=5e-4, encoder_lr=5e-4, lr_end=0.4), spread=True),
+    Stage("4-clicks", 128, replace(_GROWN, steps=1000, lr=4e-4, encoder_lr=4e-4, lr_end=0.3, warmup=30)),
+    Stage(
+        "5-clicks",
+        128,
+        replace(_GROWN, steps=1150, still_share=0.5, lr=4e-4, encoder_lr=4e-4, warmup=30, seed=5),
+    ),
 )
 
 
@@ -62,7 +73,7 @@ def pretrain(
         model = _resized(model, stage.image_size)
         if stage.spread:
             spread_candidates(model, torch.Generator().manual_seed(seed))
-        config = dataclasses.replace(stage.config, seed=seed)
+        config = replace(stage.config, seed=seed + stage.config.seed)
         train(model, source, config, out_dir=folder, progress=progress)
     path = out_dir / WEIGHTS_FILE
     steps = sum(stage.config.steps for stage in stages)
