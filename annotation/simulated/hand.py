@@ -107,14 +107,15 @@ class Hand:
         self.session.click(position, click.x, click.y, click.positive)
 
     def brush(self, position: int) -> None:
-        """Paint the mask; the time depends on the outline of what has to change."""
+        """Paint the mask: mend what is shown or start over, whichever has less outline to follow."""
         mask = painted(
             self.truth(position),
             self._chance,
             jitter_px=self._person.brush_jitter_px,
             error_share=self.config.brush_error_share,
         )
-        self._spend(self._times.brush_s(outline_px(mask ^ self.shown(position))))
+        outline = min(outline_px(mask), outline_px(mask ^ self.shown(position)))
+        self._spend(self._times.brush_s(outline))
         self.session.brush(position, mask)
 
     def mark_absent(self, position: int) -> None:

@@ -139,16 +139,14 @@ def test_seconds_are_the_sum_of_the_time_model(workforce, phase):
     assert [event.at_s for event in submission.effort[1:]] == pytest.approx(ends[:-1].tolist())
 
 
-def test_painting_more_takes_longer(workforce):
-    config = SimulationConfig(max_clicks=0)
-    seconds = {}
-    for name, mask in {"little": disc(18, 30, 8), "all": disc(18, 30, 10) & False}.items():
-        item = annotate_item(1, masks=proposals(p0=mask))
-        events = workforce(config=config).work(item).effort
-        seconds[name] = sum(event.duration_s for event in events if event.kind == "brush")
-    times = TimeModel()
-    assert times.brush_base_s * 0.5 < seconds["all"]
-    assert seconds["little"] != seconds["all"]
+def test_mending_a_little_is_quicker_than_painting_anew(workforce):
+    bitten = VIDEO.truth(0) & ~disc(18, 40, 9)
+    assert 0.5 < mask_iou(bitten, VIDEO.truth(0)) < 0.85
+    config, seconds = SimulationConfig(max_clicks=0, brush_error_share=0.0), {}
+    for name, mask in {"mend": bitten, "anew": bitten & False, "blot": ~VIDEO.truth(0)}.items():
+        submission = workforce(config=config).work(annotate_item(1, masks=proposals(p0=mask)))
+        seconds[name] = next(event.duration_s for event in submission.effort if event.kind == "brush")
+    assert seconds["mend"] < seconds["anew"] == seconds["blot"]
 
 
 def test_phase_1_makes_every_frame_and_tracks_nothing(workforce):
