@@ -115,6 +115,11 @@ class RoundReportData:
         return dict(zip(self.videos["video_id"], self.videos["name"], strict=True))
 
     @property
+    def closed(self) -> bool:
+        """Whether the round is over."""
+        return any(commit.stage == "close" for commit in self.commits)
+
+    @property
     def promoted(self) -> bool:
         """Whether the round put a new model to work."""
         return self.gate is not None and self.gate.promote

@@ -7,9 +7,11 @@ the same window around the places it visits, so that there is something to see.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -93,30 +95,30 @@ class Filmstrip:
 
 
 def pick_frames(frames: Sequence[int], *, keep: Sequence[int] = (), most: int = MAX_FRAMES) -> list[int]:
-    """At most `most` of the frames, in order: first and last, some of `keep`, the rest evenly spread.
+    """At most `most` (two or more) of the frames, in order: first, last and even steps between them.
+
+    Each step lands on the nearest frame of `keep` where there is one in its reach.
 
     >>> pick_frames(range(100), keep=[7], most=4)
-    [0, 7, 50, 99]
+    [0, 7, 66, 99]
     """
     ordered = sorted(set(frames))
     if len(ordered) <= most:
         return ordered
-    kept = sorted(set(keep) & set(ordered))
-    wanted = [ordered[0], ordered[-1], *_spread(kept, most // 2)]
-    chosen = set(wanted[:most])
-    for frame in _spread(ordered, most):
-        if len(chosen) < most:
-            chosen.add(frame)
-    while len(chosen) < most:
-        chosen.add(max(ordered, key=lambda frame: min(abs(frame - other) for other in chosen)))
-    return sorted(chosen)
+    end = len(ordered) - 1
+    kept = {place for place, frame in enumerate(ordered) if frame in set(keep)}
+    edges = [1.0, *((step + 0.5) * end / (most - 1) for step in range(1, most - 2)), float(end)]
+    inner = [
+        _nearest(kept, low=low, high=high, to=step * end / (most - 1))
+        for step, (low, high) in enumerate(pairwise(edges), 1)
+    ]
+    return [ordered[place] for place in (0, *inner, end)]
 
 
-def _spread(frames: Sequence[int], count: int) -> list[int]:
-    """`count` of the frames at even steps (all of them if there are fewer)."""
-    if len(frames) <= count:
-        return list(frames)
-    return [frames[round(place)] for place in np.linspace(0, len(frames) - 1, count)]
+def _nearest(kept: set[int], *, low: float, high: float, to: float) -> int:
+    """The kept place in low ≤ place < high that is nearest to `to`, else the nearest of all places there."""
+    within = range(math.ceil(low), math.ceil(high))
+    return min(kept.intersection(within) or within, key=lambda place: (abs(place - to), place))
 
 
 def make_filmstrip(

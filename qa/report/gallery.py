@@ -16,6 +16,9 @@ PICTURE_BUDGET = 6_500_000
 MOST_ROUNDS = 6
 """Rounds of a run whose strips are shown."""
 
+NAMELESS = ("", "object", None)
+"""Names by which nobody can tell one object from another."""
+
 _BADGES = {"satisfactory": "good", "unsatisfactory": "fair", "rejected": "poor"}
 
 
@@ -109,7 +112,8 @@ def _no_automatic(data: RoundReportData) -> str:
 
 def _strip(data: RoundReportData, choice: Choice) -> Filmstrip:
     objects = dict(zip(data.plan["masklet_id"], data.plan["name"], strict=True))
-    name = objects.get(choice.masklet_id) or f"object {choice.rows['object_id'].iloc[0]}"
+    given = objects.get(choice.masklet_id, "")
+    name = given if given not in NAMELESS else f"object {choice.rows['object_id'].iloc[0]}"
     return make_filmstrip(
         choice.video_id,
         shots(choice),

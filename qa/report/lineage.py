@@ -78,7 +78,7 @@ def _after_title(data: RoundReportData) -> str:
 
 
 def _round_card(data: RoundReportData) -> Card:
-    lines = [f"data set: {formats.plural(len(data.dataset), 'masklet')}"]
+    lines = [f"data set: {formats.plural(len(data.dataset), 'masklet')}"] if len(data.dataset) else []
     if data.gate is not None:
         lines.append("challenger promoted" if data.gate.promote else "challenger not promoted")
     last = in_order(data.commits)[-1].hash if data.commits else ""

@@ -211,7 +211,7 @@ def _bar(bar: Bar, names: Sequence[str], colours: Mapping[str, str], *, top: flo
 
 
 def _block(name: str, value: float, colour: str, *, left: float, top: float, width: float) -> Markup:
-    text = f"{value:.4g}"
+    text = f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
     tip = element("title", f"{name}: {text}")
     shown = max(width - 1.5, 0.5)  # a hair of background between neighbours
     block = element("rect", tip, x=left, y=top, width=shown, height=BAR_PX, rx=3.0, style=f"fill:{colour}")

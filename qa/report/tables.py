@@ -55,9 +55,9 @@ def _of(part: int, whole: int) -> str:
 
 
 def gate_badge(data: RoundReportData) -> Markup:
-    """Promoted, kept, or not retrained."""
+    """Promoted, not promoted, not retrained, or still under way."""
     if data.gate is None:
-        return badge("not retrained", "plain")
+        return badge("not retrained" if data.closed else "under way", "plain")
     return badge("promoted", "good") if data.gate.promote else badge("not promoted", "fair")
 
 

@@ -136,7 +136,7 @@ def test_a_round_that_was_only_opened_says_so() -> None:
     assert "Nobody has annotated in this round yet." in text
     assert "No masklet has been verified in this round yet." in text
     assert "This round mined no automatic masklets." in text
-    assert "This round did not retrain a model." in text
+    assert "The round is under way; no model has been retrained yet." in text
     assert "simulated" not in text
 
 
