@@ -38,7 +38,7 @@ docs: $(READY)  ## Write the tables of commands and settings into the pages
 bench: $(READY)  ## Time the hot paths
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-constraints:  ## Write down the versions that are installed now
+constraints: $(READY)  ## Write down what is installed (in a fresh environment: make clean venv)
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check \
 	  | grep -v ' @ ' | sed -E 's/\+[a-z0-9.]+$$//' > constraints.txt
 
