@@ -137,6 +137,12 @@ def test_make_targets_in_the_pages_exist():
     assert used <= targets
 
 
+def test_constraints_are_names_and_versions():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    assert "torch==2.13.0" in lines
+
+
 def test_no_path_or_index_of_somebodys_machine():
     """Tracked files name no folder of one machine and no package index."""
     words = (
