@@ -87,14 +87,12 @@ def micro_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_home(
-    tmp_path_factory: pytest.TempPathFactory, micro_checkpoint: Path
-) -> Callable[[str], EngineHome]:
+def make_home(tmp_path_factory: pytest.TempPathFactory, micro_checkpoint: Path) -> Callable[..., EngineHome]:
     """Makes homes of equal content, each in a folder of its own."""
 
-    def make(name: str) -> EngineHome:
+    def make(name: str, *, store_url: str = "", database_url: str = "") -> EngineHome:
         path = tmp_path_factory.mktemp(name)
-        create_home(path)
+        create_home(path, store_url=store_url, database_url=database_url)
         with (path / "engine.toml").open("a") as file:
             file.write(SETTINGS.format(checkpoint=micro_checkpoint))
         home = open_home(path)
@@ -107,5 +105,5 @@ def make_home(
 
 
 @pytest.fixture
-def home(make_home: Callable[[str], EngineHome]) -> EngineHome:
+def home(make_home: Callable[..., EngineHome]) -> EngineHome:
     return make_home("home")

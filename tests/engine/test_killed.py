@@ -22,7 +22,7 @@ def hashes(home: EngineHome) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(make_home: Callable[[str], EngineHome]) -> EngineHome:
+def undisturbed(make_home: Callable[..., EngineHome]) -> EngineHome:
     home = make_home("undisturbed")
     advance_round(home, open_round(home, phase=2).round_id)
     return home
@@ -42,7 +42,7 @@ def undisturbed(make_home: Callable[[str], EngineHome]) -> EngineHome:
     ],
 )
 def test_a_killed_round_ends_as_an_undisturbed_one(
-    make_home: Callable[[str], EngineHome], undisturbed: EngineHome, pattern: str, when: str, count: int
+    make_home: Callable[..., EngineHome], undisturbed: EngineHome, pattern: str, when: str, count: int
 ) -> None:
     killed = make_home("killed")
     open_round(killed, phase=2)  # puts the base weights, so that `checkpoints/` means the retrained ones

@@ -37,7 +37,7 @@ def test_three_rounds_close_and_the_catalog_can_be_rebuilt(home: EngineHome) -> 
     assert before["videos"] and before["masklets"] and before["metrics"]
 
 
-def test_the_same_round_in_two_homes_has_the_same_hashes(make_home: Callable[[str], EngineHome]) -> None:
+def test_the_same_round_in_two_homes_has_the_same_hashes(make_home: Callable[..., EngineHome]) -> None:
     homes = [make_home("a"), make_home("b")]
     for home in homes:
         run(home, 1)
