@@ -106,8 +106,16 @@ class RetrainSettings(Section):
     clips_per_step: int = Field(1, gt=0)
     lr: float = Field(1e-4, gt=0)
     encoder_lr: float = Field(3e-5, ge=0)
-    synthetic_share: float = Field(
-        0.25, ge=0, lt=1, description="Share of synthetic clips, against forgetting."
+    warmup: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
+    replay_share: float = Field(
+        0.4,
+        ge=0,
+        lt=1,
+        description="Share of steps with prompts of every kind, so that no skill is forgotten.",
+    )
+    synthetic_share: float = Field(0.5, ge=0, lt=1, description="Share of drawn clips in those steps.")
+    image_size: int = Field(
+        0, ge=0, description="Input side while training; smaller is faster. 0: the model's."
     )
     save_every: int = Field(25, gt=0, description="Steps between resumable states.")
 

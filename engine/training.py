@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from engine.dataset import MaskReader
 from engine.home import EngineHome
+from engine.phases import PromptMode
 from engine.settings import RetrainSettings
 from engine.stages.base import Row
 from model.training.clips import ClipSource, MaskletClips, MixedClips, TrainingVideo
 from model.training.synthetic import SyntheticClips
-from model.training.trainer import TrainConfig
+from model.training.trainer import Row as TrainRow
+from model.training.trainer import TrainConfig, TrainResult, finetune
 
 
-def train_config(settings: RetrainSettings, *, mode: str, seed: int, steps: int | None = None) -> TrainConfig:
+def retrain(
+    home: EngineHome,
+    start: Path,
+    rows: Sequence[Row],
+    settings: RetrainSettings,
+    *,
+    config: TrainConfig,
+    out_dir: Path,
+    progress: Callable[[TrainRow], None] | None = None,
+) -> TrainResult:
+    """Train the weights in `start` on data set rows, resuming a run of the same configuration in `out_dir`."""
+    real, replay = clip_sources(home, rows, settings)
+    return finetune(
+        start,
+        real,
+        config,
+        out_dir=out_dir,
+        replay=replay,
+        image_size=settings.image_size or None,
+        progress=progress,
+    )
+
+
+def train_config(
+    settings: RetrainSettings, *, mode: PromptMode, seed: int, steps: int | None = None
+) -> TrainConfig:
     """The trainer's configuration from our settings."""
     return TrainConfig(
         steps=steps or settings.steps,
@@ -23,18 +51,22 @@ def train_config(settings: RetrainSettings, *, mode: str, seed: int, steps: int 
         clips_per_step=settings.clips_per_step,
         lr=settings.lr,
         encoder_lr=settings.encoder_lr,
+        warmup=settings.warmup,
+        replay_share=settings.replay_share,
         save_every=settings.save_every,
         seed=seed,
     )
 
 
-def clip_source(home: EngineHome, rows: Sequence[Row], settings: RetrainSettings) -> ClipSource:
-    """Clips from data set rows, mixed with synthetic ones so that nothing is forgotten."""
+def clip_sources(
+    home: EngineHome, rows: Sequence[Row], settings: RetrainSettings
+) -> tuple[ClipSource, ClipSource]:
+    """What to train on, and what to replay so that nothing is forgotten: data set clips, some of them drawn."""
     real = MaskletClips(training_videos(home, rows))
-    if settings.synthetic_share == 0:
-        return real
     share = settings.synthetic_share
-    return MixedClips([(real, 1 - share), (SyntheticClips(), share)])
+    if share == 0:
+        return real, real
+    return real, MixedClips([(real, 1 - share), (SyntheticClips(), share)])
 
 
 def training_videos(home: EngineHome, rows: Sequence[Row]) -> list[TrainingVideo]:

@@ -10,6 +10,7 @@ from typing import Any
 from engine.cli.show import next_step, out, print_json, print_table, say
 from engine.errors import RoundError, SettingsError
 from engine.home import EngineHome
+from engine.phases import PromptMode
 
 DONE, FAILED = 0, 1
 STEPS_PER_LINE = 100
@@ -80,22 +81,22 @@ def train(
 
     from engine.dataset import latest_dataset
     from engine.rounds import base_checkpoint_path
-    from engine.training import clip_source, train_config
-    from model.training.trainer import finetune
+    from engine.training import retrain, train_config
     from storage.manifests import read_manifest
 
-    if mode not in ("masks", "all"):
-        raise SettingsError(f"--mode {mode} is not known; choose masks or all.")
+    prompts = _prompt_mode(mode)
     rows = read_manifest(home.store, manifest).to_pylist() if manifest else latest_dataset(home)
     if not rows:
         raise RoundError("There is nothing to train on: the data set is empty. See `engine status`.")
-    config = train_config(home.settings.retrain, mode=mode, seed=seed, steps=steps)
+    config = train_config(home.settings.retrain, mode=prompts, seed=seed, steps=steps)
     with Progress(transient=True) as progress:
         bar = progress.add_task("Training", total=config.steps)
-        result = finetune(
+        result = retrain(
+            home,
             checkpoint or base_checkpoint_path(home),
-            clip_source(home, rows, home.settings.retrain),
-            config,
+            rows,
+            home.settings.retrain,
+            config=config,
             out_dir=out,
             progress=lambda row: progress.update(
                 bar, completed=int(row["step"]), description=f"Training, loss {float(row['loss']):.3f}"
@@ -104,6 +105,14 @@ def train(
     pq.write_table(pa.Table.from_pylist(result.rows), out / "metrics.parquet")
     say(f"Wrote [bold]{result.checkpoint}[/] and {out / 'metrics.parquet'}")
     next_step(f"engine model evaluate {result.checkpoint}")
+
+
+def _prompt_mode(mode: str) -> PromptMode:
+    if mode == "masks":
+        return "masks"
+    if mode == "all":
+        return "all"
+    raise SettingsError(f"--mode {mode} is not known; choose masks or all.")
 
 
 def pretrain(out_dir: Path, *, seed: int) -> None:

@@ -27,16 +27,16 @@ class Retrain:
 
     def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
         """Train, resuming if a run was cut short."""
-        from engine.training import clip_source, train_config
-        from model.training.trainer import finetune
+        from engine.training import retrain, train_config
 
-        settings, seed = context.settings.retrain, context.round.seed
-        rows = context.rows("dataset", "dataset")
+        settings = context.settings.retrain
         with context.home.store.local_copy(context.round.checkpoint_key) as start:
-            result = finetune(
+            result = retrain(
+                context.home,
                 start,
-                clip_source(context.home, rows, settings),
-                train_config(settings, mode=context.phase.train_prompts, seed=seed),
+                context.rows("dataset", "dataset"),
+                settings,
+                config=train_config(settings, mode=context.phase.train_prompts, seed=context.round.seed),
                 out_dir=_work_dir(context),
             )
         digest = store_checkpoint(context.home, result.checkpoint)

@@ -52,6 +52,7 @@ class TrainConfig:
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     warmup: int = 20
+    replay_share: float = 0.0  # share of steps on the replay source, with all prompts whatever the mode
     seed: int = 0
     save_every: int = 200  # steps between saved states; the last step is always saved
 
@@ -67,15 +68,16 @@ class TrainConfig:
             "weight_decay",
             "clip_norm",
             "still_share",
+            "replay_share",
             "warmup",
             "correction_clicks",
         ):
             if getattr(self, name) < 0:
                 raise TrainingError(f"{name} must not be negative, got {getattr(self, name)}.")
 
-    def recipe(self) -> PromptRecipe:
-        """The prompts that this mode simulates."""
-        if self.mode == "masks":
+    def recipe(self, mode: str | None = None) -> PromptRecipe:
+        """The prompts that a mode simulates, by default this configuration's."""
+        if (mode or self.mode) == "masks":
             return PromptRecipe.masks_only(multimask=self.multimask)
         return PromptRecipe(correction_clicks=self.correction_clicks, multimask=self.multimask)
 
@@ -94,6 +96,7 @@ def train(
     config: TrainConfig,
     *,
     out_dir: Path,
+    replay: ClipSource | None = None,
     resume: bool = True,
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
@@ -111,7 +114,7 @@ def train(
         run.restore(state_path)
     model.train()
     while run.step < config.steps:
-        row = run.advance(source)
+        row = run.advance(source, replay)
         if progress is not None:
             progress(row)
         if run.step % config.save_every == 0 and run.step < config.steps:
@@ -129,6 +132,7 @@ def finetune(
     config: TrainConfig,
     *,
     out_dir: Path,
+    replay: ClipSource | None = None,
     image_size: int | None = None,
     resume: bool = True,
     metadata: Mapping[str, str] | None = None,
@@ -141,7 +145,14 @@ def finetune(
     """
     model = load_checkpoint(checkpoint, image_size=image_size)
     result = train(
-        model, source, config, out_dir=out_dir, resume=resume, metadata=metadata, progress=progress
+        model,
+        source,
+        config,
+        out_dir=out_dir,
+        replay=replay,
+        resume=resume,
+        metadata=metadata,
+        progress=progress,
     )
     if image_size is not None:
         original = load_checkpoint(checkpoint)
@@ -165,22 +176,24 @@ class _Run:
     def __init__(self, model: Sam2, config: TrainConfig) -> None:
         self.model = model
         self.config = config
-        self.recipe = config.recipe()
         self.step = 0
         self.rows: list[Row] = []
         self.optimizer = torch.optim.AdamW(_parameter_groups(model, config), betas=(0.9, 0.999), fused=True)
 
-    def advance(self, source: ClipSource) -> Row:
+    def advance(self, source: ClipSource, replay: ClipSource | None = None) -> Row:
         """One optimiser step; returns its row."""
         rng = np.random.default_rng([self.config.seed, self.step])
-        batch, frames = self._draw(source, rng)
+        mode = self.config.mode
+        if replay is not None and rng.random() < self.config.replay_share:
+            source, mode = replay, "all"
+        batch, frames = self._draw(source, mode, rng)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.config, group["peak"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(
                 int(rng.integers(2**62))
             )  # dropout and drop path follow the step, not the process
-            terms = self._losses(batch, frames, rng)
+            terms = self._losses(batch, frames, self.config.recipe(mode), rng)
         total = terms.total()
         loss = float(total.detach())
         if not math.isfinite(loss):
@@ -196,9 +209,9 @@ class _Run:
         self.rows.append(self._row(terms, loss, float(norm)))
         return self.rows[-1]
 
-    def _draw(self, source: ClipSource, rng: np.random.Generator) -> tuple[Batch, int]:
+    def _draw(self, source: ClipSource, mode: str, rng: np.random.Generator) -> tuple[Batch, int]:
         config = self.config
-        still = config.mode == "all" and rng.random() < config.still_share
+        still = mode == "all" and rng.random() < config.still_share
         frames = 1 if still else config.frames
         count = config.clips_per_step * (config.frames if still else 1)
         size = self.model.image_size
@@ -208,9 +221,9 @@ class _Run:
         ]
         return Batch.from_clips(clips), frames
 
-    def _losses(self, batch: Batch, frames: int, rng: np.random.Generator) -> LossTerms:
-        plan = draw_plan(frames, self.recipe, rng)
-        predictions = simulate(self.model, batch, plan, self.recipe, rng)
+    def _losses(self, batch: Batch, frames: int, recipe: PromptRecipe, rng: np.random.Generator) -> LossTerms:
+        plan = draw_plan(frames, recipe, rng)
+        predictions = simulate(self.model, batch, plan, recipe, rng)
         terms = [
             frame_losses(steps, batch.masks[frame].unsqueeze(1))
             for frame, steps in sorted(predictions.items())
