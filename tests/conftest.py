@@ -20,7 +20,7 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrom
 @pytest.fixture(scope="session")
 def sample_cache(pytestconfig: pytest.Config) -> Path:
     """The folder with the sample data, kept from run to run beside pytest's own cache."""
-    folder = Path(pytestconfig.cache.mkdir("samples"))
+    folder = pytestconfig.rootpath / ".pytest_cache" / "samples"
     try:
         load_samples(folder, windows=0)
         bikes_path(folder)
