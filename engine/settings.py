@@ -105,7 +105,7 @@ class RetrainSettings(Section):
     objects: int = Field(3, gt=0, description="Masklets in a training clip at most.")
     clips_per_step: int = Field(1, gt=0)
     lr: float = Field(1e-4, gt=0)
-    encoder_lr: float = Field(3e-5, ge=0)
+    encoder_lr: float = Field(5e-5, ge=0)
     warmup: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
     replay_share: float = Field(
         0.4,
@@ -113,7 +113,7 @@ class RetrainSettings(Section):
         lt=1,
         description="Share of steps with prompts of every kind, so that no skill is forgotten.",
     )
-    synthetic_share: float = Field(0.5, ge=0, lt=1, description="Share of drawn clips in those steps.")
+    synthetic_share: float = Field(0.25, ge=0, lt=1, description="Share of drawn clips in those steps.")
     image_size: int = Field(
         0, ge=0, description="Input side while training; smaller is faster. 0: the model's."
     )

@@ -27,7 +27,11 @@ seed = {seed}
 
 [auto]
 videos = 1
-max_masklets_per_video = 8
+max_masklets_per_video = 10
+failure_share = 0.5
+
+[grid]
+max_masklets = 24
 
 [retrain]
 steps = 60
@@ -38,8 +42,8 @@ steps = 60
 class MinedClip:
     """What is mined from the natural video for the report: every `step`-th annotated frame, `frames` of them."""
 
-    frames: int = 12
-    step: int = 2
+    frames: int = 8
+    step: int = 1
 
 
 def run_demo(path: Path, *, seed: int) -> None:
