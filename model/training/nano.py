@@ -45,6 +45,7 @@ class Stage:
 
 _YOUNG = TrainConfig(mode="masks", multimask=False, lr=6e-4, encoder_lr=6e-4)
 _GROWN = TrainConfig(mode="all", frames=4, clips_per_step=4, still_share=0.4, correction_clicks=2)
+_FULL_SIZE = replace(_GROWN, clips_per_step=2, still_share=0.5, warmup=20)
 
 STAGES: tuple[Stage, ...] = (
     Stage("1-masks", 128, replace(_YOUNG, steps=400, frames=2, clips_per_step=8, lr_end=0.8, warmup=40)),
@@ -56,6 +57,8 @@ STAGES: tuple[Stage, ...] = (
         128,
         replace(_GROWN, steps=1150, still_share=0.5, lr=4e-4, encoder_lr=4e-4, warmup=30, seed=5),
     ),
+    Stage("6-full-size", 256, replace(_FULL_SIZE, steps=300, lr=1.5e-4, encoder_lr=1.5e-4, seed=6)),
+    Stage("7-full-size", 256, replace(_FULL_SIZE, steps=230, lr=2e-4, encoder_lr=2e-4, lr_end=0.05, seed=7)),
 )
 
 
