@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from annotation.people import People
 from annotation.work import Submission, WorkItem
 from engine.stages.base import StageContext
+from engine.workbench import Candidate, Desk, Workbench, fold
 
 OpenItems = Callable[[Mapping[str, Submission]], Sequence[WorkItem]]
 """What is open, given everything handed in so far by task id."""
@@ -20,6 +21,32 @@ def handed_in(context: StageContext, desk: str) -> dict[str, Submission]:
     """What people handed in at a desk of the round, by task id."""
     payloads = context.home.inbox.read(context.round.round_id, desk)
     return {task: Submission.from_json(payload) for task, payload in payloads.items()}
+
+
+def workbench(
+    context: StageContext, desk: Desk, candidates: Sequence[Candidate], received: Mapping[str, Submission]
+) -> Workbench:
+    """Where the candidates of a desk stand, given what was handed in by task id."""
+    return fold(
+        context.round.round_id,
+        desk,
+        candidates,
+        received,
+        max_reannotations=context.settings.round.max_reannotations,
+    )
+
+
+def work_through(
+    context: StageContext, desk: Desk, candidates: Sequence[Candidate], people: People
+) -> tuple[Workbench, dict[str, Submission]]:
+    """Exchange with people about these candidates; where they stand then, and everything handed in."""
+    received = exchange(
+        context,
+        desk,
+        people,
+        lambda submissions: workbench(context, desk, candidates, submissions).open_items(),
+    )
+    return workbench(context, desk, candidates, received), received
 
 
 def exchange(

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from annotation.work import Submission
-from engine.desk import exchange, handed_in
+from engine.desk import handed_in, work_through, workbench
 from engine.people import people_for
-from engine.stages.base import Finished, Row, StageContext, Waiting
-from engine.workbench import Candidate, Desk, MaskletWork, Workbench, fold, task_id
+from engine.stages.base import Finished, Row, StageContext, Unsharded, Waiting
+from engine.workbench import Candidate, Desk, MaskletWork, Workbench, task_id
 from model.prompts import Box
 from storage.manifests import FileRef
 from storage.masks import Rle, area
@@ -21,29 +21,15 @@ from storage.masks import Rle, area
 DESK: Desk = "annotation"
 
 
-class Annotate:
+class Annotate(Unsharded):
     """People make the masklets."""
 
     name = "annotate"
 
-    def shard_count(self, context: StageContext) -> int:
-        """None: people are the shards."""
-        return 0
-
-    def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
-        """Never called."""
-        raise ValueError(f"stage {self.name} has no shard {shard}")
-
     def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
         """Exchange with people; when every masklet has its last verdict, write all revisions and efforts."""
         candidates = planned_candidates(context)
-        received = exchange(
-            context,
-            DESK,
-            people_for(context),
-            lambda submissions: _workbench(context, candidates, submissions).open_items(),
-        )
-        bench = _workbench(context, candidates, received)
+        bench, received = work_through(context, DESK, candidates, people_for(context))
         if not bench.done:
             return Waiting(bench.describe())
         files = (
@@ -55,7 +41,7 @@ class Annotate:
 
 def annotation_bench(context: StageContext) -> Workbench:
     """Where the planned masklets stand, from the inbox."""
-    return _workbench(context, planned_candidates(context), handed_in(context, DESK))
+    return workbench(context, DESK, planned_candidates(context), handed_in(context, DESK))
 
 
 def planned_candidates(context: StageContext) -> list[Candidate]:
@@ -143,15 +129,3 @@ def _all_efforts(context: StageContext, bench: Workbench, received: Mapping[str,
     for submission in handed_in(context, "selection").values():
         rows += act_rows(round_id, submission, "selector", "", 0)
     return rows
-
-
-def _workbench(
-    context: StageContext, candidates: list[Candidate], received: Mapping[str, Submission]
-) -> Workbench:
-    return fold(
-        context.round.round_id,
-        DESK,
-        candidates,
-        received,
-        max_reannotations=context.settings.round.max_reannotations,
-    )

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annotation.work import Submission
 from engine.dataset import MaskReader, previous_dataset
-from engine.desk import exchange, handed_in
+from engine.desk import handed_in, work_through, workbench
 from engine.people import people_for
 from engine.rounds import last_object_id
 from engine.stages.annotate import annotation_bench, effort_rows, revision_rows
 from engine.stages.base import Finished, Row, StageContext, Waiting, in_shard_order
 from engine.stages.plan import masklet_id
 from engine.stages.verify import verdict_rows
-from engine.workbench import Candidate, Desk, Workbench, fold
+from engine.workbench import Candidate, Desk, Workbench
 from storage.commits import finished_shards
 from storage.manifests import FileRef
 from storage.masks import Rle, iou
@@ -50,13 +49,7 @@ class Auto:
         """Exchange verdicts and refinements with people until every candidate is settled."""
         files = in_shard_order(shards)
         candidates = _candidates(context, context.read(files, "auto_masklets"))
-        received = exchange(
-            context,
-            DESK,
-            people_for(context),
-            lambda submissions: _workbench(context, candidates, submissions).open_items(),
-        )
-        bench = _workbench(context, candidates, received)
+        bench, received = work_through(context, DESK, candidates, people_for(context))
         if not bench.done:
             return Waiting(f"automatic masklets: {bench.describe()}")
         written = (
@@ -72,7 +65,7 @@ def auto_bench(context: StageContext) -> Workbench:
     """Where the round's automatic masklets stand, from the stage's shards and the inbox."""
     files = in_shard_order(finished_shards(context.home.store, context.round.round_id, "auto"))
     rows = context.read(files, "auto_masklets")
-    return _workbench(context, _candidates(context, rows), handed_in(context, DESK))
+    return workbench(context, DESK, _candidates(context, rows), handed_in(context, DESK))
 
 
 def _mined_videos(context: StageContext) -> list[str]:
@@ -177,15 +170,3 @@ def _sampled(context: StageContext, name: str) -> bool:
     """Whether this masklet, if unsatisfactory, is refined by people: a fixed draw per masklet, so unbiased."""
     draw = np.random.default_rng([context.round.seed, *name.encode()]).random()
     return bool(draw < context.settings.auto.failure_share)
-
-
-def _workbench(
-    context: StageContext, candidates: list[Candidate], received: Mapping[str, Submission]
-) -> Workbench:
-    return fold(
-        context.round.round_id,
-        DESK,
-        candidates,
-        received,
-        max_reannotations=context.settings.round.max_reannotations,
-    )

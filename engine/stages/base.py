@@ -132,6 +132,20 @@ class Stage(Protocol):
         ...
 
 
+class Unsharded:
+    """A stage whose work is all in its finish: people's work, or bookkeeping."""
+
+    name: str
+
+    def shard_count(self, context: StageContext) -> int:
+        """None."""
+        return 0
+
+    def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
+        """There is none to run; ValueError."""
+        raise ValueError(f"stage {self.name} has no shard {shard}")
+
+
 def read_parts(home: EngineHome, files: Sequence[FileRef], schema: str) -> pa.Table:
     """All files of that schema among `files`, concatenated in order; an empty table if there are none."""
     tables = [read_manifest(home.store, ref) for ref in files if ref.schema == schema]

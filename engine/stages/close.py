@@ -5,23 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from engine.stages.base import STAGE_NAMES, Finished, StageContext, Waiting
+from engine.stages.base import STAGE_NAMES, Finished, StageContext, Unsharded, Waiting
 from storage.commits import canonical_json
 from storage.manifests import FileRef
 
 
-class Close:
+class Close(Unsharded):
     """The round is over."""
 
     name = "close"
-
-    def shard_count(self, context: StageContext) -> int:
-        """None: everything is known."""
-        return 0
-
-    def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
-        """Never called."""
-        raise ValueError(f"stage {self.name} has no shard {shard}")
 
     def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
         """Promote the challenger if the gate said so, and write `round.json`."""

@@ -12,25 +12,17 @@ from engine.dataset import previous_dataset
 from engine.errors import RoundError
 from engine.stages.annotate import annotation_bench
 from engine.stages.auto import auto_bench
-from engine.stages.base import Finished, Row, StageContext, Waiting
+from engine.stages.base import Finished, Row, StageContext, Unsharded, Waiting
 from engine.workbench import MaskletWork
 from storage.manifests import FileRef
 from storage.masks import area
 from storage.videos import Video
 
 
-class Dataset:
+class Dataset(Unsharded):
     """Accepted masklets join the data set."""
 
     name = "dataset"
-
-    def shard_count(self, context: StageContext) -> int:
-        """None: this is bookkeeping."""
-        return 0
-
-    def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
-        """Never called."""
-        raise ValueError(f"stage {self.name} has no shard {shard}")
 
     def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
         """Write the whole new version."""

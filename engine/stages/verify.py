@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from engine.stages.annotate import annotation_bench
-from engine.stages.base import Finished, Row, StageContext, Waiting
+from engine.stages.base import Finished, Row, StageContext, Unsharded, Waiting
 from engine.workbench import MaskletWork, Workbench
 from storage.manifests import FileRef
 
 
-class Verify:
+class Verify(Unsharded):
     """Other people judged whole masklets."""
 
     name = "verify"
-
-    def shard_count(self, context: StageContext) -> int:
-        """None: verdicts come with the exchange of `annotate`."""
-        return 0
-
-    def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
-        """Never called."""
-        raise ValueError(f"stage {self.name} has no shard {shard}")
 
     def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
         """Write every verdict; waits only if a masklet is unexpectedly open."""
