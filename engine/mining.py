@@ -39,7 +39,7 @@ class _Clip:
         return self._frames[self._positions[index]]
 
 
-DOUBTFUL_IOU, DOUBTFUL_STABILITY = 0.5, 0.55
+DOUBTFUL_IOU, DOUBTFUL_STABILITY, MOST_SHOWN = 0.5, 0.55, 8
 """Thresholds for a clip unlike anything the model was trained on; nothing mined by them joins a data set."""
 
 
@@ -50,12 +50,17 @@ def mine_clip(home: EngineHome, video: Video, *, frames: int, step: int) -> Extr
     """
     positions = range(0, len(video.annotated_frames), step)[:frames]
     clip = _Clip(home.library.frames(video), positions)
-    config = replace(home.settings.grid, min_predicted_iou=DOUBTFUL_IOU, min_stability=DOUBTFUL_STABILITY)
+    config = replace(
+        home.settings.grid,
+        min_predicted_iou=DOUBTFUL_IOU,
+        min_stability=DOUBTFUL_STABILITY,
+        max_masklets=MOST_SHOWN,
+    )
     found = generate_masklets(load_weights(home, base_checkpoint(home)), clip, config)
     return ExtraFilmstrip(
         title=f"{video.name}: automatic masklets of a natural video",
         text=(
-            f"{len(found)} masklets at lowered thresholds. There are no references, so nobody verified them; "
+            f"The {len(found)} surest masklets at lowered thresholds. There are no references, so nobody verified them; "
             "they join no data set."
         ),
         frames=[clip[index] for index in range(len(clip))],

@@ -25,8 +25,12 @@ objects_per_video = 2
 control_objects = 2
 seed = {seed}
 
+[model]
+# One thread: the other core serves Prefect, and threads that wait for each other on busy cores cost minutes.
+threads = 1
+
 [auto]
-videos = 1
+videos = 2
 max_masklets_per_video = 10
 failure_share = 0.5
 

@@ -87,13 +87,18 @@ def _mine(context: StageContext, video: Video) -> list[Row]:
     )
     known = _known_first_masks(context, video)
     fresh = [masklet for masklet in found if _is_new(context, masklet, known)]
-    fresh = fresh[: context.settings.auto.max_masklets_per_video]
+    fresh = sorted(fresh, key=_doubt)[: context.settings.auto.max_masklets_per_video]
     first_id = _last_object_id(context, video.video_id) + 1
     return [
         row
         for object_id, masklet in enumerate(fresh, start=first_id)
         for row in _rows(context, video, object_id, masklet)
     ]
+
+
+def _doubt(masklet: AutoMasklet) -> float:
+    """How unsure the model is of a masklet over all its frames; people see the surest first."""
+    return -sum(masklet.predicted_ious) / len(masklet.predicted_ious)
 
 
 def _known_first_masks(context: StageContext, video: Video) -> list[Rle]:
