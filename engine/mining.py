@@ -60,8 +60,8 @@ def mine_clip(home: EngineHome, video: Video, *, frames: int, step: int) -> Extr
     return ExtraFilmstrip(
         title=f"{video.name}: automatic masklets of a natural video",
         text=(
-            f"The {len(found)} surest masklets at lowered thresholds. There are no references, so nobody verified them; "
-            "they join no data set."
+            f"The {len(found)} surest masklets at lowered thresholds. There are no references, so nobody "
+            "verified them; they join no data set."
         ),
         frames=[clip[index] for index in range(len(clip))],
         masks=[_masks_at(found, index) for index in range(len(clip))],
