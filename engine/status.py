@@ -101,8 +101,11 @@ def _people_detail(context: StageContext) -> str:
     """What people still have to do in the stage that is next, in words; empty where it needs nobody."""
     from engine.stages.annotate import annotation_bench
     from engine.stages.auto import auto_bench
+    from engine.stages.plan import selection_progress
 
+    shards = finished_shards(context.home.store, context.round.round_id, context.stage)
     describe: dict[str, Callable[[], str]] = {
+        "plan": lambda: selection_progress(context, shards),
         "annotate": lambda: annotation_bench(context).describe(),
         "auto": lambda: auto_bench(context).describe(),
     }

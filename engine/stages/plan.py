@@ -12,7 +12,7 @@ import numpy as np
 
 from annotation.work import Desk, Selection, Submission, WorkItem
 from engine.dataset import MaskReader, previous_dataset
-from engine.desk import exchange
+from engine.desk import exchange, handed_in
 from engine.people import people_for
 from engine.rounds import last_object_id
 from engine.stages.base import Finished, Row, StageContext, Waiting
@@ -40,10 +40,10 @@ class Plan:
         """Ask for selections; when all are in, write the plan."""
         chosen = context.read(shards[0], "chosen")
         items = _selection_items(context, chosen)
-        handed_in = exchange(context, DESK, people_for(context), lambda _: items)
-        if missing := [item for item in items if item.task_id not in handed_in]:
-            return Waiting(f"objects are selected in {len(items) - len(missing)} of {len(items)} videos")
-        rows = _selected_rows(context, items, handed_in) + _control_rows(context)
+        received = exchange(context, DESK, people_for(context), lambda _: items)
+        if any(item.task_id not in received for item in items):
+            return Waiting(selection_progress(context, shards))
+        rows = _selected_rows(context, items, received) + _control_rows(context)
         files = (*shards[0], context.write("plan", rows))
         reasons = [row["reason"] for row in rows]
         return Finished(
@@ -54,6 +54,14 @@ class Plan:
                 "control": reasons.count("control"),
             },
         )
+
+
+def selection_progress(context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> str:
+    """`objects are selected in 2 of 4 videos`; empty before videos are chosen."""
+    if not shards:
+        return ""
+    wanted = len(context.read(shards[0], "chosen"))
+    return f"objects are selected in {len(handed_in(context, DESK))} of {wanted} videos"
 
 
 def masklet_id(video_id: str, object_id: int, number: int) -> str:
@@ -124,12 +132,12 @@ def _known_masks(context: StageContext) -> dict[str, list[Rle]]:
 
 
 def _selected_rows(
-    context: StageContext, items: Sequence[WorkItem], handed_in: Mapping[str, Submission]
+    context: StageContext, items: Sequence[WorkItem], received: Mapping[str, Submission]
 ) -> list[Row]:
     rows: list[Row] = []
     for item in items:
         next_id = last_object_id(context.home, item.video_id, before=context.round.number) + 1
-        for object_id, selection in enumerate(handed_in[item.task_id].selections, start=next_id):
+        for object_id, selection in enumerate(received[item.task_id].selections, start=next_id):
             rows.append(_plan_row(context, item.video_id, object_id, selection))
     return rows
 
