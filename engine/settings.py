@@ -80,8 +80,10 @@ class PeopleSettings(Section):
     """Who works on rounds."""
 
     kind: Literal["simulated"] = Field("simulated", description="Simulated people work from reference masks.")
-    annotators: tuple[str, ...] = Field(("annotator-1", "annotator-2", "annotator-3"), min_length=1)
-    verifiers: tuple[str, ...] = Field(("verifier-1", "verifier-2"), min_length=1)
+    annotators: tuple[str, ...] = Field(
+        ("annotator-1", "annotator-2", "annotator-3"), min_length=1, description="Who selects and annotates."
+    )
+    verifiers: tuple[str, ...] = Field(("verifier-1", "verifier-2"), min_length=1, description="Who judges.")
 
 
 class AutoSettings(Section):
@@ -103,9 +105,9 @@ class RetrainSettings(Section):
     steps: int = Field(150, gt=0, description="Optimiser steps.")
     frames: int = Field(4, gt=1, description="Frames in a training clip.")
     objects: int = Field(3, gt=0, description="Masklets in a training clip at most.")
-    clips_per_step: int = Field(1, gt=0)
-    lr: float = Field(1e-4, gt=0)
-    encoder_lr: float = Field(5e-5, ge=0)
+    clips_per_step: int = Field(1, gt=0, description="Clips an optimiser step sees.")
+    lr: float = Field(1e-4, gt=0, description="Peak learning rate of all but the image encoder.")
+    encoder_lr: float = Field(5e-5, ge=0, description="Peak learning rate of the image encoder.")
     warmup: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
     replay_share: float = Field(
         0.4,
@@ -123,7 +125,9 @@ class RetrainSettings(Section):
 class EvaluateSettings(Section):
     """The frozen evaluation after retraining."""
 
-    protocols: tuple[str, ...] = Field(("mask", "3-click"), min_length=1)
+    protocols: tuple[str, ...] = Field(
+        ("mask", "3-click"), min_length=1, description="Prompts on the first frame: mask, box, N-click."
+    )
 
 
 class Settings(BaseSettings):
