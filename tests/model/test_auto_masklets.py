@@ -39,7 +39,7 @@ def test_the_papers_grid_has_2304_points() -> None:
 def test_crops_cover_the_frame_and_overlap(height: int, width: int) -> None:
     for level in (0, 1, 2):
         count = np.zeros((height, width), dtype=int)
-        for crop in crops(height, width, AutoMaskletConfig()):
+        for crop in crops(height, width, AutoMaskletConfig.paper()):
             if crop.level == level:
                 count[crop.y0 : crop.y1, crop.x0 : crop.x1] += 1
                 assert (crop.points >= 0).all()
