@@ -16,7 +16,7 @@ from engine.errors import RoundError
 from engine.home import EngineHome
 from engine.leases import held_lease, this_process
 from engine.phases import phase as phase_row
-from engine.rounds import champion_checkpoint, checkpoint_key, latest_closed, open_rounds
+from engine.rounds import ClosedRound, champion_checkpoint, checkpoint_key, latest_closed, open_rounds
 from engine.stages import STAGES
 from engine.stages.base import STAGE_NAMES, Finished, Stage, StageContext, Waiting
 from engine.version import code_version
@@ -73,6 +73,14 @@ def open_round(
     if not any(video.split == "train" for video in home.library.videos()):
         raise RoundError("No training video has been ingested. Run `engine ingest PATH` first.")
     return _open_next(home, phase=phase, overrides={"seed": seed, "videos": videos}, annotators=annotators)
+
+
+def coming_round_id(home: EngineHome, *, phase: int) -> str:
+    """Id of the round that `open_round` would find or open for a phase."""
+    for opening in open_rounds(home):
+        if opening.phase == phase:
+            return opening.round_id
+    return make_round_id(_next_number(latest_closed(home)), phase)
 
 
 def pending_shards(home: EngineHome, round_id: str, stage: str) -> list[int]:
@@ -162,7 +170,7 @@ def _open_next(
     flags = {f"round.{key}": value for key, value in overrides.items()}
     settings = home.settings.overridden(flags | {"people.kind": annotators})
     previous = latest_closed(home)
-    number = previous.opening.number + 1 if previous else 1
+    number = _next_number(previous)
     parents = (previous.close.hash,) if previous else ()
     checkpoint_hash = champion_checkpoint(home)
     opening = RoundOpening(
@@ -181,6 +189,10 @@ def _open_next(
     opening = put_opening(home.store, opening)
     home.catalog.record_round(opening)
     return opening
+
+
+def _next_number(previous: ClosedRound | None) -> int:
+    return previous.opening.number + 1 if previous else 1
 
 
 def _context(home: EngineHome, round_id: str, stage: str) -> StageContext:

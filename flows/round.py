@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from prefect import Flow, flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed
 
@@ -41,7 +42,13 @@ STAGE_FLOWS: Mapping[str, Flow[[str, str], State[StageOutcome]]] = MappingProxyT
 _listener: ContextVar[StageListener | None] = ContextVar("stage_listener", default=None)
 
 
-@flow(name="engine-round", flow_run_name="phase-{phase}")
+def _run_name() -> str:
+    """The id of the round that the run opens or goes on with, such as `r0002-p2`."""
+    given = flow_run.parameters
+    return machine.coming_round_id(open_home(Path(given["home"])), phase=given["phase"])
+
+
+@flow(name="engine-round", flow_run_name=_run_name)
 def engine_round(
     phase: int,
     home: str,

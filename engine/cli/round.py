@@ -16,6 +16,8 @@ from engine.status import RoundStatus, round_status
 from storage.commits import RoundOpening
 
 DONE, FAILED, WAITING = 0, 1, 75
+HASH_LENGTH = 64
+GATE_KEYS = frozenset({"promote", "reason", "delta", "delta_low", "delta_high"})
 REFRESH_S = 1.0
 POLL_PEOPLE_S = 30.0
 """How often `--wait` looks for hand-ins."""
@@ -83,14 +85,17 @@ def _until_closed(home: EngineHome, opening: RoundOpening, run: Run, *, wait: bo
 
 def tell_stage(stage: str, outcome: StageOutcome) -> None:
     if outcome.state == "done":
-        facts = ", ".join(f"{key} {value}" for key, value in outcome.summary.items() if not _is_hash(value))
+        shown = {key: value for key, value in outcome.summary.items() if not _is_detail(stage, key, value)}
+        facts = ", ".join(f"{key} {value}" for key, value in shown.items())
         say(f"  [green]✓[/] {stage:<9} [dim]{facts}[/]")
     elif outcome.state == "skipped":
         say(f"  [green]✓[/] {stage:<9} [dim]done before[/]")
 
 
-def _is_hash(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 64
+def _is_detail(stage: str, key: str, value: object) -> bool:
+    """Hashes, and the gate's numbers, which its reason repeats in words when the round closes."""
+    is_hash = isinstance(value, str) and len(value) == HASH_LENGTH
+    return is_hash or (stage == "evaluate" and key in GATE_KEYS)
 
 
 @contextmanager
