@@ -17,8 +17,8 @@ from engine.home import EngineHome
 from engine.leases import held_lease, this_process
 from engine.phases import phase as phase_row
 from engine.rounds import ClosedRound, champion_checkpoint, checkpoint_key, latest_closed, open_rounds
-from engine.stages import STAGES
 from engine.stages.base import STAGE_NAMES, Finished, Stage, StageContext, Waiting
+from engine.stages.table import STAGES
 from engine.version import code_version
 from storage.commits import (
     Commit,

@@ -92,3 +92,32 @@ def test_every_file_says_what_it_is_for():
         if path.stat().st_size and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert silent == []
+
+
+def test_every_module_can_be_imported_first() -> None:
+    """A circle of imports shows only when the right module comes first, as it may in a command of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_EACH_FIRST], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+IMPORT_EACH_FIRST = """
+import importlib, sys
+from pathlib import Path
+packages = ("storage", "model", "qa", "annotation", "engine", "flows")
+failed = []
+for package in packages:
+    for path in sorted(Path(package).rglob("*.py")):
+        if "versions" in path.parts or path.name in ("env.py", "server_process.py"):
+            continue  # scripts that Alembic and the server's process run
+        for name in [name for name in sys.modules if name.split(".")[0] in packages]:
+            del sys.modules[name]
+        module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            failed.append(f"{module}: {error}")
+print("\\n".join(failed))
+sys.exit(bool(failed))
+"""
