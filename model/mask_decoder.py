@@ -12,7 +12,7 @@ from model.config import DecoderConfig
 from model.layers import LayerNorm2d, Mlp
 from model.two_way import TwoWayTransformer
 
-__all__ = ["DecoderOutput", "MaskDecoder"]
+__all__ = ["DecoderOutput", "MaskDecoder", "PromptAnswers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,16 @@ class DecoderOutput:
     ious: Tensor  # predicted IoU in 0…1 [N, 1+M]
     tokens: Tensor  # mask tokens [N, 1+M, C]
     object_score: Tensor  # logit that the object is visible [N, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptAnswers:
+    """Answers to those K of N prompts that have a candidate of sufficient predicted IoU."""
+
+    rows: Tensor  # int64 [K], which prompts these are, ascending
+    low_res: Tensor  # logits float32 [K, M, 4h, 4w]; M is 3 with multimask, else 1
+    ious: Tensor  # predicted IoU of every candidate [K, M]
+    object_scores: Tensor  # logit that there is an object [K]
 
 
 class MaskDecoder(nn.Module):
@@ -58,10 +68,11 @@ class MaskDecoder(nn.Module):
     ) -> DecoderOutput:
         """Decode N prompts.
 
-        embedding [N, C, h, w]; position [1, C, h, w]; sparse prompt tokens [N, P, C]; dense prompt
-        [N or 1, C, h or 1, w or 1]; high_res = skips ([N, C/8, 4h, 4w], [N, C/4, 2h, 2w]).
+        embedding [N or 1, C, h, w]; position [1, C, h, w]; sparse prompt tokens [N, P, C]; dense prompt
+        [N or 1, C, h or 1, w or 1]; high_res = skips ([N or 1, C/8, 4h, 4w], [N or 1, C/4, 2h, 2w]).
+        A batch of 1 stands for all prompts.
         """
-        source = embedding + dense
+        source = (embedding + dense).expand(sparse.shape[0], -1, -1, -1)
         tokens = torch.cat((self._output_tokens(sparse.shape[0]), sparse), dim=1)  # N L C
         tokens, pixels = self.transformer(tokens, source, position)
         mask_tokens = tokens[:, 2 : 2 + self.mask_tokens.num_embeddings]

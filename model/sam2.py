@@ -9,6 +9,7 @@ of the S×S input.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from model.config import Sam2Config
 from model.layers import Mlp, resize
-from model.mask_decoder import DecoderOutput, MaskDecoder
+from model.mask_decoder import DecoderOutput, MaskDecoder, PromptAnswers
 from model.memory_attention import MemoryAttention
 from model.memory_bank import FrameMemory, MemorySequence
 from model.memory_encoder import MemoryEncoder
@@ -30,6 +31,7 @@ __all__ = [
     "HeadsOutput",
     "ImageFeatures",
     "Points",
+    "PromptAnswers",
     "Sam2",
     "StepOutput",
     "StepPrompt",
@@ -62,13 +64,19 @@ class HeadsOutput:
     """Answer of the SAM heads for N objects; M is 3 with multimask, else 1. Masks are float32 logits."""
 
     low_res_multimasks: Tensor  # [N, M, 4h, 4w]
-    high_res_multimasks: Tensor  # [N, M, S, S]
     ious: Tensor  # predicted IoU of every candidate [N, M]
     low_res: Tensor  # the candidate of best predicted IoU [N, 1, 4h, 4w]
     high_res: Tensor  # the same [N, 1, S, S]
     iou: Tensor  # its predicted IoU [N, 1]
     pointer: Tensor  # object pointer [N, C]
     object_score: Tensor  # logit that the object is visible [N, 1]
+
+    @property
+    def high_res_multimasks(self) -> Tensor:
+        """All candidates at the size of the input [N, M, S, S], made on demand."""
+        if self.low_res_multimasks.shape[1] == 1:
+            return self.high_res
+        return resize(self.low_res_multimasks, self.high_res.shape[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +173,52 @@ class Sam2(nn.Module):
         mask_logits: Tensor | None = None,
         multimask: bool,
     ) -> HeadsOutput:
-        """Answer N prompts on `conditioned` [N, C, h, w] with skips `high_res` (batch N).
+        """Answer N prompts on `conditioned` [N or 1, C, h, w] with skips `high_res` (batch N or 1).
 
-        `mask_logits` [N, 1, 4h, 4w] (any other side is resized) is the previous answer. Where the object
-        score is not positive, all mask logits become ABSENT_LOGIT (so masks get no gradient there).
+        Points have batch N. `mask_logits` [N, 1, 4h, 4w] (any other side is resized) is the previous answer. A
+        batch of 1 stands for all prompts and is not copied. Where the object score is not positive, all mask
+        logits become ABSENT_LOGIT (so masks get no gradient there).
         """
+        output = self._decode(conditioned, high_res, points, mask_logits)
+        return self._choose(output, multimask=multimask)
+
+    def answer_prompts(
+        self,
+        conditioned: Tensor,
+        high_res: tuple[Tensor, Tensor],
+        *,
+        points: Points | None = None,
+        mask_logits: Tensor | None = None,
+        multimask: bool = True,
+        min_iou: float = -math.inf,
+    ) -> PromptAnswers:
+        """Answer N prompts as `sam_heads` does, but only masks and scores, and only for promising prompts.
+
+        Prompts without a candidate of predicted IoU >= `min_iou` are left out.
+        """
+        output = self._decode(conditioned, high_res, points, mask_logits)
+        masks, ious, _ = self._candidates(output, multimask)
+        present = output.object_score > 0  # N 1
+        masks = torch.where(present[..., None, None], masks, ABSENT_LOGIT).float()
+        rows = (ious >= min_iou).any(dim=1).nonzero()[:, 0]
+        return PromptAnswers(rows, masks[rows], ious[rows], output.object_score[rows, 0])
+
+    def _decode(
+        self,
+        conditioned: Tensor,
+        high_res: tuple[Tensor, Tensor],
+        points: Points | None,
+        mask_logits: Tensor | None,
+    ) -> DecoderOutput:
         height, width = conditioned.shape[-2:]
         decoder, prompts = self.sam_mask_decoder, self.sam_prompt_encoder
-        sparse = prompts.points(*(self._no_points(conditioned) if points is None else points))
+        if points is None:
+            points = self._no_points(conditioned if mask_logits is None else mask_logits)
+        sparse = prompts.points(*points)
         dense = prompts.no_mask() if mask_logits is None else self._encode_mask(mask_logits, height)
         position = prompts.dense_position(height, width)
         output: DecoderOutput = decoder(conditioned, position, sparse, dense, high_res)
-        return self._choose(output, multimask=multimask)
+        return output
 
     def _no_points(self, like: Tensor) -> Points:
         count = like.shape[0]
@@ -190,16 +232,15 @@ class Sam2(nn.Module):
         masks, ious, tokens = self._candidates(output, multimask)
         present = output.object_score > 0  # N 1
         masks = torch.where(present[..., None, None], masks, ABSENT_LOGIT).float()
-        high_res = resize(masks, self.image_size)
         best = ious.argmax(dim=1)
         rows = torch.arange(best.shape[0], device=best.device)
+        low_res = masks[rows, best][:, None]
         pointer = self._mix_pointer(self.obj_ptr_proj(tokens[rows, best]), present)
         return HeadsOutput(
             low_res_multimasks=masks,
-            high_res_multimasks=high_res,
             ious=ious,
-            low_res=masks[rows, best][:, None],
-            high_res=high_res[rows, best][:, None],
+            low_res=low_res,
+            high_res=resize(low_res, self.image_size),
             iou=ious[rows, best][:, None],
             pointer=pointer,
             object_score=output.object_score,
@@ -244,7 +285,6 @@ class Sam2(nn.Module):
         ious = torch.ones_like(heads.ious)
         return HeadsOutput(
             low_res_multimasks=low_res,
-            high_res_multimasks=high_res,
             ious=ious,
             low_res=low_res,
             high_res=high_res,

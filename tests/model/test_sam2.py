@@ -157,3 +157,51 @@ def test_a_batch_equals_its_parts(micro_model: Sam2) -> None:
         )
         assert torch.allclose(together.low_res[row], alone.low_res[0], atol=1e-4)
         assert torch.allclose(together.pointer[row], alone.pointer[0], atol=1e-4)
+
+
+def _clicks(count: int) -> tuple[Tensor, Tensor]:
+    coords = torch.rand(count, 1, 2, generator=torch.Generator().manual_seed(1)) * 64
+    return coords, torch.ones(count, 1, dtype=torch.long)
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+@pytest.mark.parametrize("with_mask", [True, False])
+def test_one_image_stands_for_all_its_prompts(micro_model: Sam2, multimask: bool, with_mask: bool) -> None:
+    features = _features(micro_model)
+    mask = torch.randn(5, 1, 16, 16, generator=torch.Generator().manual_seed(2)) if with_mask else None
+    copied = features.select(torch.zeros(5, dtype=torch.long))
+    plain = micro_model.sam_heads(
+        copied.embedding, copied.high_res, points=_clicks(5), mask_logits=mask, multimask=multimask
+    )
+    shared = micro_model.sam_heads(
+        features.embedding, features.high_res, points=_clicks(5), mask_logits=mask, multimask=multimask
+    )
+    for name in ("low_res_multimasks", "ious", "high_res", "pointer", "object_score"):
+        torch.testing.assert_close(getattr(shared, name), getattr(plain, name), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+def test_unpromising_prompts_are_left_out(micro_model: Sam2, multimask: bool) -> None:
+    features = _features(micro_model)
+    heads = micro_model.sam_heads(
+        features.embedding, features.high_res, points=_clicks(6), multimask=multimask
+    )
+    best = heads.ious.detach().max(dim=1).values
+    min_iou = float(best.median())
+    answers = micro_model.answer_prompts(
+        features.embedding, features.high_res, points=_clicks(6), multimask=multimask, min_iou=min_iou
+    )
+    assert answers.rows.tolist() == (best >= min_iou).nonzero()[:, 0].tolist()
+    assert 0 < len(answers.rows) < 6
+    torch.testing.assert_close(answers.low_res, heads.low_res_multimasks[answers.rows])
+    torch.testing.assert_close(answers.ious, heads.ious[answers.rows])
+    torch.testing.assert_close(answers.object_scores, heads.object_score[answers.rows, 0])
+
+
+def test_no_promising_prompt_gives_empty_answers(micro_model: Sam2) -> None:
+    features = _features(micro_model)
+    answers = micro_model.answer_prompts(
+        features.embedding, features.high_res, points=_clicks(4), min_iou=2.0
+    )
+    assert answers.low_res.shape == (0, 3, 16, 16)
+    assert (answers.ious.shape, answers.object_scores.shape) == ((0, 3), (0,))
