@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from model.frame_source import FrameSource
     from model.image_predictor import ImagePredictor, MaskPrediction
     from model.prompts import Box, Click
+    from model.runtime import compile_parts, inference, pick_device
     from model.sam2 import Sam2
     from model.video_session import SessionConfig, VideoSession
 
@@ -40,9 +41,12 @@ __all__ = [
     "VideoSession",
     "build_sam2",
     "checkpoint_hash",
+    "compile_parts",
     "default_checkpoint",
     "generate_masklets",
+    "inference",
     "load_checkpoint",
+    "pick_device",
     "save_checkpoint",
 ]
 
@@ -57,6 +61,7 @@ _HOMES = MappingProxyType(
         "frame_source": ("FrameSource",),
         "image_predictor": ("ImagePredictor", "MaskPrediction"),
         "prompts": ("Box", "Click"),
+        "runtime": ("compile_parts", "inference", "pick_device"),
         "sam2": ("Sam2",),
         "video_session": ("SessionConfig", "VideoSession"),
     }

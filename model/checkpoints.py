@@ -27,10 +27,13 @@ from model.sam2 import Sam2
 
 __all__ = [
     "CheckpointInfo",
+    "Shapes",
+    "check_keys",
     "checkpoint_hash",
     "default_checkpoint",
     "load_checkpoint",
     "read_info",
+    "read_state",
     "save_checkpoint",
 ]
 
@@ -40,6 +43,7 @@ _METADATA_KEY = "sam2"
 _SHOWN_KEYS = 5
 
 State = dict[str, Tensor]
+Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def load_checkpoint(
     if image_size is not None:
         config = replace(config, image_size=image_size)
     model = Sam2(config)
-    _check_fits(path, _shapes(state), model)
+    _check_fits(path, state, model)
     model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
     return model.to(device).eval()
 
@@ -106,6 +110,25 @@ def read_info(path: Path) -> CheckpointInfo | None:
             return _parse_info(path, stream.metadata())
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from error
+
+
+def read_state(path: Path) -> State:
+    """Return the tensors of a safetensors file, or of a `.pt` under its key "model" or bare, on the CPU.
+
+    Nothing in the file is executed. Raises CheckpointError when it is missing, damaged, cut short, holds anything
+    but tensors, or is no weights file at all.
+    """
+    return _read(Path(path))[0]
+
+
+def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Compare a state dict with the shapes by name that a network expects.
+
+    Raises CheckpointError, beginning with `where`, that lists missing and unexpected names and wrong shapes.
+    """
+    differences = _differences(_shapes(state), expected)
+    if differences:
+        raise CheckpointError(f"{where}: {differences}")
 
 
 def checkpoint_hash(path: Path) -> str:
@@ -187,9 +210,6 @@ def _all_configs() -> Iterator[Sam2Config]:
             yield sam2_config(size, version=version)
 
 
-Shapes = dict[str, tuple[int, ...]]
-
-
 def _shapes(state: Mapping[str, Tensor]) -> Shapes:
     return {key: tuple(value.shape) for key, value in state.items()}
 
@@ -204,23 +224,28 @@ def _distance(found: Shapes, expected: Shapes) -> int:
     return len(found.items() ^ expected.items())
 
 
-def _check_fits(path: Path, found: Shapes, model: Sam2) -> None:
-    expected, config = _shapes(model.state_dict()), model.config
-    problems = [
+def _check_fits(path: Path, state: State, model: Sam2) -> None:
+    config = model.config
+    where = f"checkpoint {path} does not fit size {config.size!r} version {config.version}"
+    try:
+        check_keys(state, _shapes(model.state_dict()), where)
+    except CheckpointError as error:
+        nearest = min(_all_configs(), key=lambda other: _distance(_shapes(state), _expected(other)))
+        hint = f"The nearest size is {nearest.size!r} version {nearest.version}."
+        raise CheckpointError(f"{error}. {hint}") from None
+
+
+def _differences(found: Shapes, expected: Mapping[str, tuple[int, ...]]) -> str:
+    """What differs, in words; empty when nothing does."""
+    problems = (
         _listing("missing", sorted(expected.keys() - found.keys())),
         _listing("unexpected", sorted(found.keys() - expected.keys())),
         _listing("wrong shape", _wrong_shapes(found, expected)),
-    ]
-    if any(problems):
-        nearest = min(_all_configs(), key=lambda other: _distance(found, _expected(other)))
-        raise CheckpointError(
-            f"checkpoint {path} does not fit size {config.size!r} version {config.version}: "
-            f"{'; '.join(p for p in problems if p)}. "
-            f"The nearest size is {nearest.size!r} version {nearest.version}."
-        )
+    )
+    return "; ".join(problem for problem in problems if problem)
 
 
-def _wrong_shapes(found: Shapes, expected: Shapes) -> list[str]:
+def _wrong_shapes(found: Shapes, expected: Mapping[str, tuple[int, ...]]) -> list[str]:
     both = sorted(found.keys() & expected.keys())
     return [f"{key} {found[key]} not {expected[key]}" for key in both if found[key] != expected[key]]
 
