@@ -45,13 +45,14 @@ class ObjectPrompt:
 class Prelabel:
     """A proposed mask of one object on one source frame.
 
-    object_score: logit that the object is visible. predicted_iou and stability: 0 to 1.
+    object_score: logit that the object is visible; None where the model does not say. predicted_iou and
+    stability: 0 to 1.
     """
 
     object_id: int
     frame: int
     rle: Rle
-    object_score: float
+    object_score: float | None
     predicted_iou: float
     stability: float
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from model.errors import CheckpointError, ModelError, PromptError, TrainingError
     from model.frame_result import FrameResult
     from model.frame_source import FrameSource
-    from model.image_predictor import ImagePredictor, MaskPrediction
+    from model.image_predictor import ImagePredictor, ImagePrompt, MaskPrediction
     from model.prompts import Box, Click
     from model.runtime import compile_parts, inference, pick_device
     from model.sam2 import Sam2
@@ -32,6 +32,7 @@ __all__ = [
     "FrameResult",
     "FrameSource",
     "ImagePredictor",
+    "ImagePrompt",
     "MaskPrediction",
     "ModelError",
     "PromptError",
@@ -59,7 +60,7 @@ _HOMES = MappingProxyType(
         "errors": ("CheckpointError", "ModelError", "PromptError", "TrainingError"),
         "frame_result": ("FrameResult",),
         "frame_source": ("FrameSource",),
-        "image_predictor": ("ImagePredictor", "MaskPrediction"),
+        "image_predictor": ("ImagePredictor", "ImagePrompt", "MaskPrediction"),
         "prompts": ("Box", "Click"),
         "runtime": ("compile_parts", "inference", "pick_device"),
         "sam2": ("Sam2",),

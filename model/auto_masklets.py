@@ -116,12 +116,14 @@ def _ask(
     points = crop.points[batch]
     answers = predictor.predict_points(points)
     good = (answers.ious >= config.min_predicted_iou) & (answers.stabilities >= config.min_stability)
-    good &= (answers.object_scores > 0)[:, None]
+    if answers.object_scores is not None:
+        good &= (answers.object_scores > 0)[:, None]
     for row, column in good.nonzero().tolist():
+        x, y = points[answers.rows[row]].tolist()
         mask = _whole_mask(answers, (row, column), crop, rgb, config)
         if mask is not None:
             yield _Candidate(
-                point=(float(points[row, 0]) + crop.x0, float(points[row, 1]) + crop.y0),
+                point=(x + crop.x0, y + crop.y0),
                 level=crop.level,
                 points_per_side=config.points_per_side[crop.level],
                 mask=encode(mask),

@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["drop_specks", "fill_holes", "fill_logit_holes", "without_overlap"]
+__all__ = ["drop_specks", "fill_holes", "fill_logit_holes", "tidy_logits", "without_overlap"]
 
 BoolMask = NDArray[np.bool_]
 Logits = NDArray[np.float32]
 
 _FILLED_LOGIT = 0.1  # barely inside, as the published predictor fills
 _CLAIMED_LOGIT = -10.0
+_TIDY_LOGIT = 10.0  # what the published image predictor writes into holes (and its negative into specks)
 
 
 def fill_holes(mask: BoolMask, max_area: int) -> BoolMask:
@@ -48,6 +49,21 @@ def fill_logit_holes(logits: Logits, max_area: int) -> Logits:
     return filled
 
 
+def tidy_logits(logits: Logits, *, max_hole_area: float, max_speck_area: float) -> Logits:
+    """Return `logits` float32 [M, H, W] with holes raised to +10 and specks lowered to −10.
+
+    Regions of at most the given number of pixels are meant; both are looked for in the logits as given, as in
+    the published image predictor. An area of 0 leaves holes or specks alone.
+    """
+    if max_hole_area <= 0 and max_speck_area <= 0:
+        return logits
+    tidy = logits.copy()
+    for mask, given in zip(tidy, logits, strict=True):
+        mask[_small_regions(given <= 0, max_hole_area)] = _TIDY_LOGIT
+        mask[_small_regions(given > 0, max_speck_area)] = -_TIDY_LOGIT
+    return tidy
+
+
 def without_overlap(logits: Logits) -> Logits:
     """Return `logits` float32 [N, H, W] in which a pixel belongs to the object of the highest logit only."""
     if logits.shape[0] <= 1:
@@ -56,7 +72,7 @@ def without_overlap(logits: Logits) -> Logits:
     return cast(Logits, np.where(owner, logits, np.minimum(logits, np.float32(_CLAIMED_LOGIT))))
 
 
-def _small_regions(mask: BoolMask, max_area: int) -> BoolMask:
+def _small_regions(mask: BoolMask, max_area: float) -> BoolMask:
     labels, areas = _regions(mask)
     return _selected(labels, areas <= max_area)
 

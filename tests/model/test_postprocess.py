@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.postprocess import drop_specks, fill_holes, fill_logit_holes, without_overlap
+from model.postprocess import drop_specks, fill_holes, fill_logit_holes, tidy_logits, without_overlap
 
 
 def _mask(*rows: str) -> np.ndarray:
@@ -49,3 +49,11 @@ def test_holes_of_logits_are_raised_just_above_zero() -> None:
 def test_overlap_goes_to_the_highest_logit() -> None:
     logits = np.array([[[3.0, -1.0]], [[5.0, -2.0]]], dtype=np.float32)
     assert without_overlap(logits).tolist() == [[[-10.0, -1.0]], [[5.0, -10.0]]]
+
+
+def test_tidying_logits_writes_certain_values_on_both_sides() -> None:
+    logits = np.where(RING, 2.0, -2.0).astype(np.float32)[None]
+    tidy = tidy_logits(logits, max_hole_area=2, max_speck_area=1)
+    assert (tidy[0, 1, 1:3] == 10).all() and tidy[0, 4, 4] == -10
+    assert (np.delete(tidy.ravel(), [6, 7, 24]) == np.delete(logits.ravel(), [6, 7, 24])).all()
+    assert tidy_logits(logits, max_hole_area=0, max_speck_area=0) is logits
