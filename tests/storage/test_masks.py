@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
@@ -43,7 +43,8 @@ def test_a_small_mask(name: str, text: str, area: int, box: Any, runs: list[int]
     assert masks.is_empty(rle) == (area == 0)
     assert masks.decode(rle).tolist() == mask.tolist()
     assert Rle.from_coco(rle.to_coco()) == rle
-    assert Rle.from_coco({"size": [4, 4], "counts": runs}) == rle
+    assert rle.to_uncompressed() == {"size": [4, 4], "counts": runs}
+    assert Rle.from_coco(rle.to_uncompressed()) == rle
     assert Rle.from_coco({"size": [4, 4], "counts": rle.counts.encode()}) == rle
 
 
@@ -146,6 +147,11 @@ def test_iou_is_symmetric_and_true(mask: np.ndarray, random: Any):
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
 @RELAXED
+@example(np.zeros((1, 1), bool))
+@example(np.ones((1, 1), bool))
+@example(np.ones((5, 3), bool))
+@example(np.zeros((3, 5), bool))
+@example(np.eye(6, dtype=bool)[::-2, 1:])  # not contiguous
 @given(MASKS)
 def test_strings_are_those_of_pycocotools(mask: np.ndarray):
     theirs = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
