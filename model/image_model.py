@@ -17,9 +17,10 @@ from torch import Tensor
 
 from model.errors import PromptError
 from model.layers import resize
+from model.mask_decoder import PromptAnswers
 from model.sam2 import Points, Sam2
 
-__all__ = ["ImageEmbedding", "ImageModel", "PromptAnswers", "Sam2Image", "image_model", "picture_tensor"]
+__all__ = ["ImageEmbedding", "ImageModel", "Sam2Image", "image_model", "picture_tensor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +31,6 @@ class ImageEmbedding:
     high_res: tuple[Tensor, Tensor] | None  # skips [1, C/8, 4h, 4w] and [1, C/4, 2h, 2w]; None for SAM 1
     height: int  # of the image, in pixels
     width: int
-
-
-@dataclass(frozen=True, slots=True)
-class PromptAnswers:
-    """Answers to K of N prompts: those with a candidate that is good enough. M is 3 with multimask, else 1."""
-
-    rows: Tensor  # int64 [K], which of the prompts these are, ascending
-    low_res: Tensor  # mask logits float32 [K, M, 4h, 4w]
-    ious: Tensor  # predicted IoU float32 [K, M]
-    object_scores: Tensor | None  # logit that there is an object [K]; None for SAM 1, which does not say
 
 
 class ImageModel(Protocol):
@@ -109,18 +100,14 @@ class Sam2Image:
         """Answer N prompts; see `ImageModel.answer`."""
         if image.high_res is None:
             raise PromptError("this image was encoded by a network of another kind")
-        count = _prompt_count(points, mask_logits)
-        s0, s1 = image.high_res
-        heads = self._network.sam_heads(
-            image.embedding.expand(count, -1, -1, -1),
-            (s0.expand(count, -1, -1, -1), s1.expand(count, -1, -1, -1)),
+        return self._network.answer_prompts(
+            image.embedding,
+            image.high_res,
             points=points,
             mask_logits=mask_logits,
             multimask=multimask,
+            min_iou=min_iou,
         )
-        rows = (heads.ious >= min_iou).any(dim=1).nonzero()[:, 0]
-        masks, scores = heads.low_res_multimasks[rows], heads.object_score[rows, 0]
-        return PromptAnswers(rows, masks, heads.ious[rows], scores)
 
     def full_size(self, low_res: Tensor, image: ImageEmbedding) -> Tensor:
         """Return logits float32 [K, 1, H, W] for `low_res` [K, 1, 4h, 4w]."""
@@ -130,11 +117,6 @@ class Sam2Image:
         """Return `coords` [..., 2] (x, y) of the image as pixels of the square input."""
         side = self._network.image_size
         return coords.float() * coords.new_tensor([side / image.width, side / image.height]).float()
-
-
-def _prompt_count(points: Points | None, mask_logits: Tensor | None) -> int:
-    given = mask_logits if points is None else points[0]
-    return 1 if given is None else given.shape[0]
 
 
 def picture_tensor(rgb: NDArray[np.uint8]) -> Tensor:

@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,15 +22,16 @@ from torch import Tensor
 
 from model.errors import PromptError
 from model.frame_result import stability
-from model.image_model import ImageEmbedding, PromptAnswers, image_model
+from model.image_model import ImageEmbedding, image_model
+from model.mask_decoder import PromptAnswers
 from model.postprocess import tidy_logits
 from model.prompt_tensors import LOGIT_LIMIT
 from model.prompts import Box, Click
+from model.runtime import Precision, inference
 from model.sam2 import Points, Sam2
 
 __all__ = ["ImagePredictor", "ImagePrompt", "MaskPrediction", "PointPredictions"]
 
-Precision = Literal["auto", "float32", "bfloat16"]
 Logits = NDArray[np.float32]
 
 _BOX_LABELS = (2, 3)
@@ -160,10 +160,10 @@ class ImagePredictor:
             found = self._answer(given, mask_logits, multimask=multimask, min_iou=min_iou)
             return PointPredictions(
                 rows=found.rows,
-                low_res_logits=found.low_res,
-                ious=found.ious,
+                low_res_logits=found.low_res.float(),
+                ious=found.ious.float(),
                 stabilities=stability(found.low_res),
-                object_scores=found.object_scores,
+                object_scores=None if found.object_scores is None else found.object_scores.float(),
             )
 
     def full_size(self, low_res: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ class ImagePredictor:
             return self._model.full_size(low_res[:, None].float(), self.image)[:, 0]
 
     def _inference(self) -> AbstractContextManager[None]:
-        return torch.inference_mode()
+        return inference(self._model.device, self._precision)
 
     def _check(self, prompt: ImagePrompt) -> None:
         image = self.image
@@ -224,7 +224,7 @@ class ImagePredictor:
 
     def _predictions(self, found: PromptAnswers) -> list[MaskPrediction]:
         """Bring an answer to every prompt of a group to the size of the image and out of torch."""
-        low_res, ious = found.low_res.cpu().numpy(), found.ious.float().cpu().numpy()
+        low_res, ious = found.low_res.float().cpu().numpy(), found.ious.float().cpu().numpy()
         scores = [None] * len(ious) if found.object_scores is None else found.object_scores.tolist()
         return [
             MaskPrediction(
