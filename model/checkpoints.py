@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -17,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from model.config import SIZES, VERSIONS, Sam2Config, config_from_dict, config_to_dict, sam2_config
 from model.errors import CheckpointError, ModelError
+from model.official import layout_hash, official_by_layout
 from model.sam2 import Sam2
+from model.weights_file import Shapes, State, differences, read_metadata, read_tensors, shapes_of
 
 __all__ = [
     "CheckpointInfo",
-    "Shapes",
     "check_keys",
     "checkpoint_hash",
     "default_checkpoint",
@@ -40,10 +39,7 @@ __all__ = [
 # all metadata is one entry: the order of several entries in a safetensors header is not fixed, and the hash
 # of a checkpoint must depend on its content only
 _METADATA_KEY = "sam2"
-_SHOWN_KEYS = 5
-
-State = dict[str, Tensor]
-Shapes = dict[str, tuple[int, ...]]
+_TRANSFORMERS_PREFIX = "vision_encoder.backbone."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +84,12 @@ def load_checkpoint(
     CheckpointError naming what differs when the file is missing, damaged or does not fit.
     """
     path = Path(path)
-    state, info = _read(path)
+    state, info = read_tensors(path), read_info(path)
     config = _choose_config(path, state, info, size)
     if image_size is not None:
         config = replace(config, image_size=image_size)
-    model = Sam2(config)
+    with torch.device("meta"):  # every value is read from the file, so none is drawn first
+        model = Sam2(config)
     _check_fits(path, state, model)
     model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
     return model.to(device).eval()
@@ -103,13 +100,8 @@ def read_info(path: Path) -> CheckpointInfo | None:
 
     Raises CheckpointError when the file is missing or damaged.
     """
-    if _is_pickled(Path(path)):
-        return None
-    try:
-        with safe_open(path, framework="pt") as stream:
-            return _parse_info(path, stream.metadata())
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from error
+    path = Path(path)
+    return _parse_info(path, read_metadata(path))
 
 
 def read_state(path: Path) -> State:
@@ -118,7 +110,7 @@ def read_state(path: Path) -> State:
     Nothing in the file is executed. Raises CheckpointError when it is missing, damaged, cut short, holds anything
     but tensors, or is no weights file at all.
     """
-    return _read(Path(path))[0]
+    return read_tensors(Path(path))
 
 
 def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
@@ -126,9 +118,9 @@ def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ..
 
     Raises CheckpointError, beginning with `where`, that lists missing and unexpected names and wrong shapes.
     """
-    differences = _differences(_shapes(state), expected)
-    if differences:
-        raise CheckpointError(f"{where}: {differences}")
+    problems = differences(shapes_of(state), expected)
+    if problems:
+        raise CheckpointError(f"{where}: {problems}")
 
 
 def checkpoint_hash(path: Path) -> str:
@@ -148,45 +140,8 @@ def default_checkpoint() -> Path:
     return path
 
 
-def _read(path: Path) -> tuple[State, CheckpointInfo | None]:
-    if _is_pickled(path):
-        return _read_pickled(path), None
-    try:
-        with safe_open(path, framework="pt") as stream:
-            state = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - not a mapping
-            return state, _parse_info(path, stream.metadata())
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from error
-
-
-def _is_pickled(path: Path) -> bool:
-    """Whether the file is a torch archive (zip, or the older bare pickle)."""
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(2)
-    except OSError as error:
-        raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
-    return start in (b"PK", b"\x80\x02")
-
-
-def _read_pickled(path: Path) -> State:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-    state = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"checkpoint {path} holds no state dict (under the key 'model', or bare)")
-    return state
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return CheckpointError(f"checkpoint {path} cannot be read; it is damaged or cut short ({reason})")
-
-
-def _parse_info(path: Path, metadata: Mapping[str, str] | None) -> CheckpointInfo | None:
-    if not metadata or _METADATA_KEY not in metadata:
+def _parse_info(path: Path, metadata: Mapping[str, str]) -> CheckpointInfo | None:
+    if _METADATA_KEY not in metadata:
         return None
     try:
         header: dict[str, Any] = json.loads(metadata[_METADATA_KEY])
@@ -200,8 +155,12 @@ def _choose_config(path: Path, state: State, info: CheckpointInfo | None, size: 
         if size is not None and size != info.config.size:
             raise CheckpointError(f"checkpoint {path} holds size {info.config.size!r}, not {size!r}")
         return info.config
+    shapes = shapes_of(state)
+    official = official_by_layout(layout_hash(shapes))
+    if official is not None and size in (None, official.size):
+        return sam2_config(official.size, version=official.version)
     candidates = [sam2_config(size, version=v) for v in VERSIONS] if size else list(_all_configs())
-    return min(candidates, key=lambda config: _distance(_shapes(state), _expected(config)))
+    return min(candidates, key=lambda config: _distance(shapes, _expected(config)))
 
 
 def _all_configs() -> Iterator[Sam2Config]:
@@ -210,13 +169,9 @@ def _all_configs() -> Iterator[Sam2Config]:
             yield sam2_config(size, version=version)
 
 
-def _shapes(state: Mapping[str, Tensor]) -> Shapes:
-    return {key: tuple(value.shape) for key, value in state.items()}
-
-
 def _expected(config: Sam2Config) -> Shapes:
     with torch.device("meta"):
-        return _shapes(Sam2(config).state_dict())
+        return shapes_of(Sam2(config).state_dict())
 
 
 def _distance(found: Shapes, expected: Shapes) -> int:
@@ -228,30 +183,12 @@ def _check_fits(path: Path, state: State, model: Sam2) -> None:
     config = model.config
     where = f"checkpoint {path} does not fit size {config.size!r} version {config.version}"
     try:
-        check_keys(state, _shapes(model.state_dict()), where)
+        check_keys(state, shapes_of(model.state_dict()), where)
     except CheckpointError as error:
-        nearest = min(_all_configs(), key=lambda other: _distance(_shapes(state), _expected(other)))
+        nearest = min(_all_configs(), key=lambda other: _distance(shapes_of(state), _expected(other)))
         hint = f"The nearest size is {nearest.size!r} version {nearest.version}."
+        if any(key.startswith(_TRANSFORMERS_PREFIX) for key in state):
+            hint = (
+                "It has the key names of the transformers library; take the `.pt` file published beside it."
+            )
         raise CheckpointError(f"{error}. {hint}") from None
-
-
-def _differences(found: Shapes, expected: Mapping[str, tuple[int, ...]]) -> str:
-    """What differs, in words; empty when nothing does."""
-    problems = (
-        _listing("missing", sorted(expected.keys() - found.keys())),
-        _listing("unexpected", sorted(found.keys() - expected.keys())),
-        _listing("wrong shape", _wrong_shapes(found, expected)),
-    )
-    return "; ".join(problem for problem in problems if problem)
-
-
-def _wrong_shapes(found: Shapes, expected: Mapping[str, tuple[int, ...]]) -> list[str]:
-    both = sorted(found.keys() & expected.keys())
-    return [f"{key} {found[key]} not {expected[key]}" for key in both if found[key] != expected[key]]
-
-
-def _listing(title: str, keys: list[str]) -> str:
-    if not keys:
-        return ""
-    more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
-    return f"{len(keys)} {title}: {', '.join(keys[:_SHOWN_KEYS])}{more}"

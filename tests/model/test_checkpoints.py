@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model.checkpoints import checkpoint_hash, load_checkpoint, read_info, save_checkpoint
+from model.checkpoints import checkpoint_hash, load_checkpoint, read_info, read_state, save_checkpoint
 from model.config import Sam2Config
 from model.errors import CheckpointError
 from model.sam2 import Sam2
@@ -111,10 +113,105 @@ def test_a_truncated_file_says_so(micro_model: Sam2, tmp_path: Path, name: str, 
         load_checkpoint(path)
 
 
-def test_pickled_code_is_not_run(tmp_path: Path) -> None:
-    path = tmp_path / "evil.pt"
-    torch.save({"model": {"x": Path("/")}}, path)
-    with pytest.raises(CheckpointError):
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9, 0.999])
+def test_a_truncated_file_of_the_old_format_says_so(micro_model: Sam2, tmp_path: Path, share: float) -> None:
+    path = tmp_path / "old.pt"
+    torch.save(micro_model.state_dict(), path, _use_new_zipfile_serialization=False)
+    assert load_state_names(path) == set(micro_model.state_dict())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(CheckpointError, match="cut short"):
+        load_checkpoint(path)
+
+
+def load_state_names(path: Path) -> set[str]:
+    return set(read_state(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html><title>404</title>", "is a web page"),
+        (b"\n <html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "Git LFS"),
+        (b"\x10\x00\x00\x00\x00\x00\x00\x00{not a header..", "damaged"),
+        (b"\xff\xff\xff\xff\xff\xff\xff\xff{}", "damaged"),
+        (b"PK\x03\x04 no archive", "damaged"),
+        (b"nonsense", "damaged"),
+    ],
+)
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_what_is_no_weights_file_says_so(tmp_path: Path, content: bytes, message: str, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path)
+
+
+def test_a_safetensors_header_of_any_length_is_no_pickle(micro_model: Sam2, tmp_path: Path) -> None:
+    path = tmp_path / "micro.safetensors"
+    state = micro_model.state_dict()
+    for filler in range(0, 2048, 8):
+        save_file(state, path, metadata={"filler": "x" * filler})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert load_state_names(path) == set(state)
+
+
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("bare", [False, True])
+def test_pickled_code_is_not_run(tmp_path: Path, protocol: int, bare: bool) -> None:
+    path, trace = tmp_path / "evil.pt", tmp_path / "trace"
+    if bare:
+        path.write_bytes(pickle.dumps({"model": Trap(trace)}, protocol=protocol))
+    else:
+        torch.save({"model": Trap(trace)}, path, pickle_protocol=protocol)
+    with pytest.raises(CheckpointError, match="nothing in it was run"):
+        load_checkpoint(path)
+    assert not trace.exists()
+
+
+def test_a_training_checkpoint_gives_its_network(nano: Sam2, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    optimizer = torch.optim.AdamW(nano.parameters())
+    content = {
+        "model": nano.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "epoch": 40,
+        "loss": {"all": 0.25},
+        "steps": {"train": 900},
+        "time_elapsed": 12.5,
+        "best_meter_values": {},
+        "scaler": {"scale": 65536.0, "_growth_tracker": 7},
+    }
+    torch.save(content, path)
+    assert _same(load_checkpoint(path), nano)
+
+
+def test_weights_outlive_their_file(nano: Sam2, tmp_path: Path) -> None:
+    path = tmp_path / "official.pt"
+    torch.save({"model": nano.state_dict()}, path)
+    loaded = load_checkpoint(path)
+    path.write_bytes(b"")
+    assert _same(loaded, nano)
+
+
+def test_the_layout_of_another_library_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"vision_encoder.backbone.pos_embed": torch.zeros(1, 96, 7, 7)}, path)
+    with pytest.raises(CheckpointError, match="transformers library"):
         load_checkpoint(path)
 
 
