@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model.layers import LayerNorm2d
 from model.position import RandomFourier
@@ -19,6 +22,7 @@ class PromptEncoder(nn.Module):
     def __init__(self, dim: int, image_size: int, mask_channels: int = 16) -> None:
         super().__init__()
         self.image_size = image_size
+        self._kept: _KeptMap | None = None
         self.pe_layer = RandomFourier(dim)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, dim) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, dim)
@@ -33,17 +37,23 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_channels, dim, kernel_size=1),
         )
 
-    def points(self, coords: Tensor, labels: Tensor) -> Tensor:
-        """Return tokens [N, P+1, C] of coords [N, P, 2] (x, y) and labels [N, P]; the last is padding."""
-        coords = torch.cat((coords, coords.new_zeros(coords.shape[0], 1, 2)), dim=1)
-        labels = torch.cat((labels, labels.new_full((labels.shape[0], 1), NO_POINT)), dim=1)
+    def points(self, coords: Tensor, labels: Tensor, *, padding: bool = True) -> Tensor:
+        """Return tokens [N, P+1, C] of coords [N, P, 2] (x, y) and labels [N, P]; the last is padding.
+
+        SAM 1 gives no padding when there is a box: then [N, P, C].
+        """
+        if padding:
+            coords = F.pad(coords, (0, 0, 0, 1))
+            labels = F.pad(labels, (0, 1), value=NO_POINT)
         code: Tensor = self.pe_layer((coords + 0.5) / self.image_size)
         code = code * (labels != NO_POINT)[..., None]
         return code + self._label_table()[labels.long() + 1]
 
     def _label_table(self) -> Tensor:
-        embeddings = [self.not_a_point_embed, *self.point_embeddings]
-        return torch.cat([e.weight for e in embeddings if isinstance(e, nn.Embedding)])  # 5 C
+        """Return [5, C]: padding, negative, positive, the two corners."""
+        return torch.cat(
+            [e.get_parameter("weight") for e in (self.not_a_point_embed, *self.point_embeddings)]
+        )
 
     def mask(self, logits: Tensor) -> Tensor:
         """Return [N, C, h, w] for mask logits [N, 1, 4h, 4w]."""
@@ -55,5 +65,29 @@ class PromptEncoder(nn.Module):
         return self.no_mask_embed.weight[:, :, None, None]
 
     def dense_position(self, height: int, width: int) -> Tensor:
-        """Return the position map [1, C, height, width] of the embedding."""
-        return self.pe_layer.dense(height, width)
+        """Return the position map [1, C, height, width] of the embedding.
+
+        The last one is kept and given again as long as the random matrix is the same and unchanged.
+        """
+        matrix = self.pe_layer.positional_encoding_gaussian_matrix
+        if torch.compiler.is_compiling() or matrix.is_inference():  # these cannot tell whether they changed
+            return self.pe_layer.dense(height, width)
+        kept = self._kept
+        if kept is None or not kept.fits(matrix, height, width):
+            with torch.inference_mode(False), torch.no_grad():  # so that training may use it as well
+                dense = self.pe_layer.dense(height, width)
+            kept = self._kept = _KeptMap(matrix, matrix._version, dense)
+        return kept.dense
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptMap:
+    """A dense position map and what it was made from."""
+
+    matrix: Tensor
+    version: int
+    dense: Tensor  # [1, C, height, width]
+
+    def fits(self, matrix: Tensor, height: int, width: int) -> bool:
+        unchanged = self.matrix is matrix and self.version == matrix._version
+        return unchanged and tuple(self.dense.shape[-2:]) == (height, width)

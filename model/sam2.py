@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from model.config import Sam2Config
 from model.layers import Mlp, resize
-from model.mask_decoder import DecoderOutput, MaskDecoder, PromptAnswers
+from model.mask_decoder import ABSENT_LOGIT, DecoderOutput, MaskDecoder, PromptAnswers
 from model.memory_attention import MemoryAttention
 from model.memory_bank import FrameMemory, MemorySequence
 from model.memory_encoder import MemoryEncoder
@@ -38,7 +38,6 @@ __all__ = [
     "uses_multimask",
 ]
 
-ABSENT_LOGIT = -1024.0  # every mask logit of an object that is judged absent
 _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -179,8 +178,9 @@ class Sam2(nn.Module):
         batch of 1 stands for all prompts and is not copied. Where the object score is not positive, all mask
         logits become ABSENT_LOGIT (so masks get no gradient there).
         """
-        output = self._decode(conditioned, high_res, points, mask_logits)
-        return self._choose(output, multimask=multimask)
+        prompt = self._prompt(conditioned, points, mask_logits)
+        output: DecoderOutput = self.sam_mask_decoder(conditioned, *prompt, high_res, multimask=multimask)
+        return self._choose(output)
 
     def answer_prompts(
         self,
@@ -196,29 +196,21 @@ class Sam2(nn.Module):
 
         Prompts without a candidate of predicted IoU >= `min_iou` are left out.
         """
-        output = self._decode(conditioned, high_res, points, mask_logits)
-        masks, ious, _ = self._candidates(output, multimask)
-        present = output.object_score > 0  # N 1
-        masks = torch.where(present[..., None, None], masks, ABSENT_LOGIT).float()
-        rows = (ious >= min_iou).any(dim=1).nonzero()[:, 0]
-        return PromptAnswers(rows, masks[rows], ious[rows], output.object_score[rows, 0])
+        prompt = self._prompt(conditioned, points, mask_logits)
+        return self.sam_mask_decoder.answer(
+            conditioned, *prompt, high_res, multimask=multimask, min_iou=min_iou
+        )
 
-    def _decode(
-        self,
-        conditioned: Tensor,
-        high_res: tuple[Tensor, Tensor],
-        points: Points | None,
-        mask_logits: Tensor | None,
-    ) -> DecoderOutput:
+    def _prompt(
+        self, conditioned: Tensor, points: Points | None, mask_logits: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the position map, the sparse and the dense prompt for the decoder."""
         height, width = conditioned.shape[-2:]
-        decoder, prompts = self.sam_mask_decoder, self.sam_prompt_encoder
+        prompts = self.sam_prompt_encoder
         if points is None:
             points = self._no_points(conditioned if mask_logits is None else mask_logits)
-        sparse = prompts.points(*points)
         dense = prompts.no_mask() if mask_logits is None else self._encode_mask(mask_logits, height)
-        position = prompts.dense_position(height, width)
-        output: DecoderOutput = decoder(conditioned, position, sparse, dense, high_res)
-        return output
+        return prompts.dense_position(height, width), prompts.points(*points), dense
 
     def _no_points(self, like: Tensor) -> Points:
         count = like.shape[0]
@@ -227,45 +219,22 @@ class Sam2(nn.Module):
     def _encode_mask(self, logits: Tensor, grid: int) -> Tensor:
         return self.sam_prompt_encoder.mask(resize(logits, 4 * grid, antialias=True))
 
-    def _choose(self, output: DecoderOutput, *, multimask: bool) -> HeadsOutput:
-        """Keep the candidates asked for, blank absent objects, pick the best and make its pointer."""
-        masks, ious, tokens = self._candidates(output, multimask)
+    def _choose(self, output: DecoderOutput) -> HeadsOutput:
+        """Blank absent objects, pick the best candidate and make its pointer."""
         present = output.object_score > 0  # N 1
-        masks = torch.where(present[..., None, None], masks, ABSENT_LOGIT).float()
-        best = ious.argmax(dim=1)
+        masks = torch.where(present[..., None, None], output.masks, ABSENT_LOGIT).float()
+        best = output.ious.argmax(dim=1)
         rows = torch.arange(best.shape[0], device=best.device)
         low_res = masks[rows, best][:, None]
-        pointer = self._mix_pointer(self.obj_ptr_proj(tokens[rows, best]), present)
         return HeadsOutput(
             low_res_multimasks=masks,
-            ious=ious,
+            ious=output.ious,
             low_res=low_res,
             high_res=resize(low_res, self.image_size),
-            iou=ious[rows, best][:, None],
-            pointer=pointer,
+            iou=output.ious[rows, best][:, None],
+            pointer=self._mix_pointer(self.obj_ptr_proj(output.tokens[rows, best]), present),
             object_score=output.object_score,
         )
-
-    def _candidates(self, output: DecoderOutput, multimask: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return masks [N, M, 4h, 4w], IoUs [N, M] and pointer tokens [N, M, C]."""
-        if multimask:
-            return output.masks[:, 1:], output.ious[:, 1:], output.tokens[:, 1:]
-        if self.config.decoder.dynamic_multimask and not self.training:
-            masks, ious = self._stable_masks(output)
-        else:
-            masks, ious = output.masks[:, :1], output.ious[:, :1]
-        return masks, ious, output.tokens[:, :1]
-
-    def _stable_masks(self, output: DecoderOutput) -> tuple[Tensor, Tensor]:
-        """The single mask, or the best candidate for objects whose single mask is unstable."""
-        delta = self.config.decoder.stability_delta
-        inside = (output.masks[:, 0] > delta).flatten(1).sum(1).float()
-        outside = (output.masks[:, 0] > -delta).flatten(1).sum(1).float()
-        stability = torch.where(outside > 0, inside / outside.clamp(min=1), 1.0)
-        best = output.ious[:, 1:].argmax(dim=1) + 1
-        chosen = torch.where(stability >= self.config.decoder.stability_threshold, 0, best)
-        rows = torch.arange(chosen.shape[0], device=chosen.device)
-        return output.masks[rows, chosen][:, None], output.ious[rows, chosen][:, None]
 
     def _mix_pointer(self, pointer: Tensor, present: Tensor) -> Tensor:
         weight = present.to(pointer.dtype)
