@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.auto_config import AutoMaskletConfig
+    from model.auto_config import AutoMaskConfig, AutoMaskletConfig
     from model.auto_masklets import AutoMasklet, generate_masklets
+    from model.auto_masks import FoundMask, generate_masks
     from model.builder import build_sam2
     from model.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint, save_checkpoint
     from model.errors import CheckpointError, ModelError, PromptError, TrainingError
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from model.video_session import SessionConfig, VideoSession
 
 __all__ = [
+    "AutoMaskConfig",
     "AutoMasklet",
     "AutoMaskletConfig",
     "Box",
     "CheckpointError",
     "Click",
+    "FoundMask",
     "FrameResult",
     "FrameSource",
     "ImagePredictor",
@@ -45,6 +48,7 @@ __all__ = [
     "compile_parts",
     "default_checkpoint",
     "generate_masklets",
+    "generate_masks",
     "inference",
     "load_checkpoint",
     "pick_device",
@@ -53,8 +57,9 @@ __all__ = [
 
 _HOMES = MappingProxyType(
     {
-        "auto_config": ("AutoMaskletConfig",),
+        "auto_config": ("AutoMaskConfig", "AutoMaskletConfig"),
         "auto_masklets": ("AutoMasklet", "generate_masklets"),
+        "auto_masks": ("FoundMask", "generate_masks"),
         "builder": ("build_sam2",),
         "checkpoints": ("checkpoint_hash", "default_checkpoint", "load_checkpoint", "save_checkpoint"),
         "errors": ("CheckpointError", "ModelError", "PromptError", "TrainingError"),

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from model.auto_config import AutoMaskletConfig
 from model.errors import PromptError
-from model.image_predictor import ImagePredictor, PointPredictions
-from model.layers import resize
-from model.point_grids import Crop, crops
+from model.image_predictor import ImagePredictor
+from model.mask_tensors import above, boxes_around
+from model.overlap import distinct
+from model.point_grids import Crop, crops, even_grid
+from model.point_search import ask_points, full_size
 from model.postprocess import drop_specks, fill_holes
 from model.sam2 import Sam2
 from model.video_session import FrameResult, FrameSource, SessionConfig, VideoSession
@@ -96,11 +98,12 @@ def _preference(candidate: _Candidate) -> tuple[float, float]:
 
 def _candidates(model: Sam2, rgb: NDArray[np.uint8], config: AutoMaskletConfig) -> list[_Candidate]:
     """Ask about every grid point of every crop; duplicates within a crop are already gone."""
-    height, width = rgb.shape[:2]
     predictor = ImagePredictor(model)
+    grids = [even_grid(count) for count in config.points_per_side]
     found: list[_Candidate] = []
-    for crop in crops(height, width, config):
-        predictor.set_image(rgb[crop.y0 : crop.y1, crop.x0 : crop.x1])
+    height, width = rgb.shape[:2]
+    for crop in crops(height, width, grids, overlap=config.crop_overlap):
+        predictor.set_image(crop.cut_from(rgb))
         inside = [
             candidate
             for first in range(0, len(crop.points), config.point_batch)
@@ -113,41 +116,34 @@ def _candidates(model: Sam2, rgb: NDArray[np.uint8], config: AutoMaskletConfig) 
 def _ask(
     predictor: ImagePredictor, crop: Crop, batch: slice, rgb: NDArray[np.uint8], config: AutoMaskletConfig
 ) -> Iterator[_Candidate]:
-    points = crop.points[batch]
-    answers = predictor.predict_points(points)
-    good = (answers.ious >= config.min_predicted_iou) & (answers.stabilities >= config.min_stability)
-    if answers.object_scores is not None:
-        good &= (answers.object_scores > 0)[:, None]
-    for row, column in good.nonzero().tolist():
-        x, y = points[answers.rows[row]].tolist()
-        mask = _whole_mask(answers, (row, column), crop, rgb, config)
-        if mask is not None:
-            yield _Candidate(
-                point=(x + crop.x0, y + crop.y0),
-                level=crop.level,
-                points_per_side=config.points_per_side[crop.level],
-                mask=encode(mask),
-                predicted_iou=float(answers.ious[row, column]),
-                stability=float(answers.stabilities[row, column]),
-            )
+    answers = ask_points(predictor, crop.points[batch], min_iou=config.min_predicted_iou)
+    good = answers.visible & (answers.stabilities >= config.min_stability)
+    for some, logits in full_size(predictor, answers[np.flatnonzero(good)]):
+        for index, mask in enumerate(above(logits, 0.0)):
+            whole = _whole_mask(mask, crop, rgb, config)
+            if whole is not None:
+                x, y = some.points[index].tolist()
+                yield _Candidate(
+                    point=(x + crop.x0, y + crop.y0),
+                    level=crop.level,
+                    points_per_side=config.points_per_side[crop.level],
+                    mask=encode(whole),
+                    predicted_iou=float(some.ious[index]),
+                    stability=float(some.stabilities[index]),
+                )
 
 
 def _whole_mask(
-    answers: PointPredictions,
-    place: tuple[int, int],
-    crop: Crop,
-    rgb: NDArray[np.uint8],
-    config: AutoMaskletConfig,
+    mask: BoolMask, crop: Crop, rgb: NDArray[np.uint8], config: AutoMaskletConfig
 ) -> BoolMask | None:
-    """Return one candidate at the size of the frame, or None when it is empty, cut off or scenery."""
+    """Return the mask of a crop on the frame, or None when it is empty, cut off or scenery."""
     height, width = rgb.shape[:2]
-    logits = resize(answers.low_res_logits[place][None, None], (crop.y1 - crop.y0, crop.x1 - crop.x0))
-    mask = _clean((logits[0, 0] > 0).cpu().numpy(), _min_region(height, width, config))
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if rows.size == 0 or mask.sum() > config.max_frame_share * height * width:
+    mask = _clean(mask, _min_region(height, width, config))
+    if not mask.any() or mask.sum() > config.max_frame_share * height * width:
         return None
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    if crop.cuts(box, height=height, width=width, margin=config.crop_margin):
+    box = boxes_around(mask[None]) + np.array([0, 0, 1, 1])  # last row and column exclusive
+    margins = config.crop_margin * crop.width, config.crop_margin * crop.height
+    if crop.cuts(box, height=height, width=width, margins=margins).any():
         return None
     whole = np.zeros((height, width), dtype=np.bool_)
     whole[crop.y0 : crop.y1, crop.x0 : crop.x1] = mask
@@ -165,12 +161,9 @@ def _clean(mask: BoolMask, min_region: int) -> BoolMask:
 def _distinct(candidates: Sequence[_Candidate], max_iou: float) -> list[_Candidate]:
     """Drop every mask that overlaps a preferred one by more than `max_iou`."""
     ranked = sorted(candidates, key=_preference)
-    kept: list[_Candidate] = []
-    for candidate in ranked:
-        overlaps = iou_matrix([candidate.mask], [other.mask for other in kept])
-        if not (overlaps > max_iou).any():
-            kept.append(candidate)
-    return kept
+    masks = [candidate.mask for candidate in ranked]
+    kept = distinct(len(masks), lambda index: iou_matrix([masks[index]], masks)[0], max_iou)
+    return [ranked[index] for index in kept]
 
 
 # --- the other frames
@@ -214,11 +207,7 @@ def _distinct_tracks(tracks: Sequence[_Track], max_iou: float) -> list[int]:
         overlap += np.where(either, iou_matrix(masks, masks), 0.0)
         seen += either
     mean = overlap / np.maximum(seen, 1)
-    kept: list[int] = []
-    for index in range(len(tracks)):
-        if not (mean[index, kept] > max_iou).any():
-            kept.append(index)
-    return kept
+    return distinct(len(tracks), lambda index: mean[index], max_iou)
 
 
 def _masklet(candidate: _Candidate, track: _Track) -> AutoMasklet:

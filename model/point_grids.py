@@ -1,55 +1,84 @@
-"""Grids of points on overlapping crops of a frame: few on the whole, more where one zooms in."""
+"""Grids of points on overlapping crops of an image: few on the whole, more where one zooms in."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.auto_config import AutoMaskletConfig
+__all__ = ["Crop", "crops", "even_grid"]
 
-__all__ = ["Crop", "crops"]
+Points = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A window of the frame, from (x0, y0) to (x1, y1) exclusive, and its grid."""
+    """A window of the image, from (x0, y0) to (x1, y1) exclusive, and its grid."""
 
-    level: int  # 0 is the whole frame
+    level: int  # 0 is the whole image
     x0: int
     y0: int
     x1: int
     y1: int
-    points: NDArray[np.float32]  # [P, 2] (x, y) in pixels of the crop
+    points: Points  # [P, 2] (x, y) in pixels of the crop
 
-    def cuts(self, box: tuple[int, int, int, int], *, height: int, width: int, margin: float) -> bool:
-        """Whether `box` (x0, y0, x1, y1, in pixels of the crop) comes near a border inside the frame.
+    @property
+    def height(self) -> int:
+        """Pixels from top to bottom."""
+        return self.y1 - self.y0
 
-        `margin` is a share of the crop's side.
+    @property
+    def width(self) -> int:
+        """Pixels from left to right."""
+        return self.x1 - self.x0
+
+    def cut_from(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the crop of an image [H, W, 3]."""
+        return rgb[self.y0 : self.y1, self.x0 : self.x1]
+
+    def cuts(
+        self, boxes: NDArray[np.int64], *, height: int, width: int, margins: tuple[float, float]
+    ) -> NDArray[np.bool_]:
+        """Return [K], whether `boxes` [K, 4] (x0, y0, x1, y1 in pixels of the crop) come near an inner border.
+
+        A side within `margins` (x, y) pixels of the crop's border counts, unless it is as near to the border of
+        the image, which has `height` × `width` pixels.
         """
-        near_x, near_y = margin * (self.x1 - self.x0), margin * (self.y1 - self.y0)
-        return bool(
-            (self.x0 > 0 and box[0] <= near_x)
-            or (self.y0 > 0 and box[1] <= near_y)
-            or (self.x1 < width and box[2] >= self.x1 - self.x0 - near_x)
-            or (self.y1 < height and box[3] >= self.y1 - self.y0 - near_y)
-        )
+        near = np.array([*margins, *margins])
+        sides = boxes + np.array([self.x0, self.y0, self.x0, self.y0])
+        at_crop = np.abs(sides - np.array([self.x0, self.y0, self.x1, self.y1])) <= near
+        at_image = np.abs(sides - np.array([0, 0, width, height])) <= near
+        return np.asarray((at_crop & ~at_image).any(axis=1))
 
 
-def crops(height: int, width: int, config: AutoMaskletConfig) -> Iterator[Crop]:
-    """Yield the crops of a frame with their points, the whole frame first."""
-    for level, count in enumerate(config.points_per_side):
-        if count == 0:
+def crops(
+    height: int, width: int, grids: Sequence[NDArray[np.floating]], *, overlap: float
+) -> Iterator[Crop]:
+    """Yield the crops of an image with their points, the whole image first, column by column in each level.
+
+    `grids[i]` [P, 2] are the points (x, y) in 0…1 of each of the 2^i × 2^i crops of level i; a level without
+    points has no crops. Halves overlap by `overlap`, a share of the shorter side, and smaller crops by less.
+    """
+    for level, grid in enumerate(grids):
+        if len(grid) == 0:
             continue
         per_side = 2**level
-        overlap = int(config.crop_overlap * min(height, width) * 2 / per_side) if level else 0
-        rows, columns = _windows(height, per_side, overlap), _windows(width, per_side, overlap)
-        for y0, y1 in rows:
-            for x0, x1 in columns:
-                yield Crop(level, x0, y0, x1, y1, _grid(count, y1 - y0, x1 - x0))
+        shared = int(overlap * min(height, width) * 2 / per_side) if level else 0
+        columns, rows = _windows(width, per_side, shared), _windows(height, per_side, shared)
+        for (x0, x1), (y0, y1) in product(columns, rows):
+            points = (grid * np.array([x1 - x0, y1 - y0])).astype(np.float32)
+            yield Crop(level, x0, y0, x1, y1, points)
+
+
+def even_grid(per_side: int) -> NDArray[np.float64]:
+    """Return per_side² points (x, y) in 0…1, row by row, half a step from the borders."""
+    offsets = (np.arange(per_side) + 0.5) / max(per_side, 1)
+    x, y = np.meshgrid(offsets, offsets)
+    return np.stack((x.ravel(), y.ravel()), axis=1)
 
 
 def _windows(side: int, count: int, overlap: int) -> list[tuple[int, int]]:
@@ -57,10 +86,3 @@ def _windows(side: int, count: int, overlap: int) -> list[tuple[int, int]]:
     length = math.ceil((overlap * (count - 1) + side) / count)
     starts = (i * (length - overlap) for i in range(count))
     return [(start, min(start + length, side)) for start in starts]
-
-
-def _grid(count: int, height: int, width: int) -> NDArray[np.float32]:
-    """Return count² points, row by row, half a step from the borders."""
-    offsets = (np.arange(count) + 0.5) / count
-    x, y = np.meshgrid(offsets * width, offsets * height)
-    return np.stack((x.ravel(), y.ravel()), axis=1).astype(np.float32)

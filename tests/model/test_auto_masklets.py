@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from model.auto_config import AutoMaskletConfig
 from model.auto_masklets import _Candidate, _distinct, _distinct_tracks, _Track, generate_masklets
 from model.errors import ModelError, PromptError
-from model.point_grids import crops
 from model.sam2 import Sam2
 from model.video_session import FrameSource
 from storage.masks import Rle, area, decode, empty, encode
@@ -30,32 +29,8 @@ EAGER = AutoMaskletConfig(
 
 
 def test_the_papers_grid_has_2304_points() -> None:
-    made = list(crops(1037, 1401, AutoMaskletConfig.paper()))
-    assert [sum(len(c.points) for c in made if c.level == level) for level in (0, 1, 2)] == [1024, 1024, 256]
-    assert [sum(c.level == level for c in made) for level in (0, 1, 2)] == [1, 4, 16]
-
-
-@pytest.mark.parametrize(("height", "width"), [(40, 56), (1080, 1920), (481, 333)])
-def test_crops_cover_the_frame_and_overlap(height: int, width: int) -> None:
-    for level in (0, 1, 2):
-        count = np.zeros((height, width), dtype=int)
-        for crop in crops(height, width, AutoMaskletConfig.paper()):
-            if crop.level == level:
-                count[crop.y0 : crop.y1, crop.x0 : crop.x1] += 1
-                assert (crop.points >= 0).all()
-                assert (crop.points < [crop.x1 - crop.x0, crop.y1 - crop.y0]).all()
-        assert count.min() == 1
-        assert (count.max() > 1) == (level > 0)
-
-
-def test_only_inner_borders_cut() -> None:
-    top_left = next(c for c in crops(100, 100, AutoMaskletConfig()) if c.level == 1)
-    assert (top_left.x0, top_left.y0) == (0, 0)
-    side = top_left.x1
-    touches = {"height": 100, "width": 100, "margin": 0.02}
-    assert not top_left.cuts((0, 0, 10, 10), **touches)
-    assert top_left.cuts((0, 0, side, 10), **touches)
-    assert top_left.cuts((20, 20, 30, side - 1), **touches)
+    grids = AutoMaskletConfig.paper().points_per_side
+    assert [4**level * count**2 for level, count in enumerate(grids)] == [1024, 1024, 256]
 
 
 def _square(x: int, y: int, side: int) -> Rle:
