@@ -56,8 +56,22 @@ class IngestSettings(Section):
 class ModelSettings(Section):
     """The network people are helped by."""
 
-    checkpoint: str = Field("", description="Weights the first round starts from. Empty: the packaged nano.")
+    checkpoint: str = Field(
+        "",
+        description="Weights the first round starts from: a file, or a name that was pulled. Empty: the packaged nano.",
+    )
     image_size: int = Field(0, ge=0, description="Input side in pixels. 0: as the checkpoint says.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="Where networks run: cpu, cuda, cuda:N or mps. auto: cuda, else mps, else cpu.",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Arithmetic of networks. auto: bfloat16 on CUDA, float32 elsewhere."
+    )
+    compile: bool = Field(
+        False, description="Compile networks with torch.compile (a minute at the start; pays on GPUs)."
+    )
     threads: int = Field(0, ge=0, description="CPU threads of torch. 0: torch's default.")
 
 
@@ -173,8 +187,9 @@ class Settings(BaseSettings):
         return _validated(values)
 
     def snapshot(self) -> dict[str, Any]:
-        """What decides a round's results: all settings but where things are stored (and so no secret)."""
-        return self.model_dump(mode="json", exclude={"storage": True, "model": {"threads"}})
+        """What decides a round's results: all settings but where things are stored (so no secret) and computed."""
+        machine = {"threads", "device", "compile"}
+        return self.model_dump(mode="json", exclude={"storage": True, "model": machine})
 
     def hash(self) -> str:
         """SHA-256 of the snapshot's canonical JSON."""

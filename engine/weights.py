@@ -1,12 +1,16 @@
-"""Loading weights from the store, kept in memory for the process (a round asks for the same ones again and again)."""
+"""Loading weights onto the device of the settings, kept in memory for the process (a round asks for the same ones
+again and again).
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.home import EngineHome
 from engine.rounds import checkpoint_key
+from engine.settings import ModelSettings
 from storage.objects import ObjectStore, open_store
 
 if TYPE_CHECKING:
@@ -17,18 +21,29 @@ KEPT_MODELS = 2
 
 
 def load_weights(home: EngineHome, checkpoint_hash: str) -> Sam2:
-    """The network with the stored weights of that SHA-256, in evaluation mode."""
+    """The network with the stored weights of that SHA-256, in evaluation mode, where the settings want it.
+
+    Raises ModelError when that device is not there.
+    """
     import torch
 
-    if home.settings.model.threads:
-        torch.set_num_threads(home.settings.model.threads)
-    return _load(home.store.url, checkpoint_hash, home.settings.model.image_size)
+    settings = home.settings.model
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return _load(home.store.url, checkpoint_hash, settings)
 
 
 @lru_cache(maxsize=KEPT_MODELS)
-def _load(store_url: str, checkpoint_hash: str, image_size: int) -> Sam2:
-    from model.checkpoints import load_checkpoint
-
+def _load(store_url: str, checkpoint_hash: str, settings: ModelSettings) -> Sam2:
     store: ObjectStore = open_store(store_url)
     with store.local_copy(checkpoint_key(checkpoint_hash)) as path:
-        return load_checkpoint(path, image_size=image_size or None).eval()
+        return load_file(path, settings)
+
+
+def load_file(path: Path, settings: ModelSettings) -> Sam2:
+    """The network in a weights file, in evaluation mode, where and how the settings want it."""
+    from model.checkpoints import load_checkpoint
+    from model.runtime import compile_parts, pick_device
+
+    model = load_checkpoint(path, image_size=settings.image_size or None, device=pick_device(settings.device))
+    return compile_parts(model) if settings.compile else model

@@ -130,20 +130,18 @@ def pretrain(out_dir: Path, *, seed: int) -> None:
 
 def evaluate(home: EngineHome, checkpoint: Path | None, *, as_json: bool) -> None:
     """Print J, F, J&F by protocol on the frozen split."""
-    from engine.rounds import champion_checkpoint, checkpoint_key
+    from engine.rounds import champion_checkpoint
     from engine.stages.evaluate import evaluation_set
-    from model.checkpoints import load_checkpoint
+    from engine.weights import load_file, load_weights
     from qa.evaluation import evaluate as score
 
     videos = evaluation_set(home)
     if not videos:
         raise RoundError("There are no evaluation videos with references. Ingest some with --eval.")
     if checkpoint is not None:
-        model = load_checkpoint(checkpoint)
+        model = load_file(checkpoint, home.settings.model)
     else:
-        with home.store.local_copy(checkpoint_key(champion_checkpoint(home))) as path:
-            model = load_checkpoint(path)
-    model.eval()
+        model = load_weights(home, champion_checkpoint(home))
     found = {}
     for protocol in home.settings.evaluate.protocols:
         (mean,) = (row for row in score(model, videos, protocol=protocol) if row.is_mean)

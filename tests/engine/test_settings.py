@@ -62,6 +62,21 @@ def test_where_things_are_stored_changes_no_hash_and_enters_no_snapshot() -> Non
     assert load_settings(environ={}, flags={"round.seed": 3}).hash() != elsewhere.hash()
 
 
+def test_what_computes_changes_no_hash_but_precision_does() -> None:
+    plain = load_settings(environ={})
+    on_gpu = load_settings(
+        environ={}, flags={"model.device": "cuda:1", "model.compile": True, "model.threads": 3}
+    )
+    assert on_gpu.hash() == plain.hash()
+    assert load_settings(environ={}, flags={"model.precision": "bfloat16"}).hash() != plain.hash()
+
+
+@pytest.mark.parametrize(("key", "value"), [("model.device", "gpu"), ("model.precision", "float16")])
+def test_odd_devices_and_precisions_are_refused(key: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=key):
+        load_settings(environ={}, flags={key: value})
+
+
 def test_a_snapshot_gives_the_same_settings_back() -> None:
     settings = load_settings(environ={}, flags={"round.seed": 3, "gate.tolerance": 0.5})
     again = Settings(**settings.snapshot())

@@ -1,0 +1,38 @@
+"""Weights come from the store to the device of the settings, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.home import create_home, open_home
+from engine.rounds import base_checkpoint
+from engine.settings import ModelSettings
+from engine.weights import load_file, load_weights
+from model.checkpoints import default_checkpoint
+from model.errors import ModelError
+
+
+def test_weights_are_loaded_once(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home")
+    digest = base_checkpoint(home)
+    model = load_weights(home, digest)
+    assert load_weights(open_home(home.path), digest) is model
+    assert not model.training and model.image_size == 256
+
+
+def test_the_settings_say_where_and_how_large() -> None:
+    model = load_file(default_checkpoint(), ModelSettings(device="cpu", image_size=128))
+    assert model.device.type == "cpu" and model.image_size == 128
+    with pytest.raises(ModelError, match="cuda:77"):
+        load_file(default_checkpoint(), ModelSettings(device="cuda:77"))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit.script_method. is deprecated:DeprecationWarning"
+)  # torch._inductor
+def test_a_compiled_network_is_still_a_checkpoint() -> None:
+    plain = load_file(default_checkpoint(), ModelSettings(device="cpu"))
+    compiled = load_file(default_checkpoint(), ModelSettings(device="cpu", compile=True))
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
