@@ -36,15 +36,14 @@ class Attention(nn.Module):
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, *, rotary: RotaryTable | None = None, unrotated_keys: int = 0
     ) -> Tensor:
-        """Return [N, Lq, dim] for q [N, Lq, dim] and k, v [N, Lk, memory_dim].
+        """Return [N, Lq, dim] for q [N or 1, Lq, dim] and k, v [N, Lk, memory_dim].
 
         With `rotary`, q and all keys but the last `unrotated_keys` are rotated.
         """
         q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
         if rotary is not None:
-            end = k.shape[2] - unrotated_keys
-            q = rotate(q, rotary)
-            k = torch.cat((rotate(k[:, :, :end], rotary), k[:, :, end:]), dim=2)
+            q, k = rotate(q, rotary), _rotate_maps(k, rotary, unrotated_keys)
+        q = q.expand(k.shape[0], -1, -1, -1)
         dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         result: Tensor = self.out_proj(y.transpose(1, 2).flatten(2))
@@ -52,3 +51,10 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return torch.unflatten(x, 2, (self.heads, -1)).transpose(1, 2)  # N heads L D
+
+
+def _rotate_maps(k: Tensor, rotary: RotaryTable, unrotated: int) -> Tensor:
+    """Rotate all but the last `unrotated` tokens of k [N, heads, L, D]."""
+    if unrotated == 0:
+        return rotate(k, rotary)
+    return torch.cat((rotate(k[:, :, :-unrotated], rotary), k[:, :, -unrotated:]), dim=2)

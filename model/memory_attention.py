@@ -9,11 +9,13 @@ from torch.nn import functional as F
 from model.attention import Attention
 from model.config import MemoryConfig
 from model.memory_bank import MemorySequence
-from model.position import RotaryTable, rotary_table
+from model.memory_reader import MemoryReader, memory_reader
+from model.position import RotaryTable, TableCache, in_place_pays, rotary_table
 
 __all__ = ["MemoryAttention"]
 
 _INPUT_POSITION_WEIGHT = 0.1
+_ROWS = 1024  # tokens whose hidden layer, 8 MB, is computed at a time
 
 
 class MemoryAttention(nn.Module):
@@ -21,24 +23,33 @@ class MemoryAttention(nn.Module):
 
     def __init__(self, dim: int, config: MemoryConfig) -> None:
         super().__init__()
+        self.heads = config.heads
         self.head_dim = dim // config.heads
         self.theta = config.rope_theta
         self.layers = nn.ModuleList(MemoryLayer(dim, config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(dim)
+        self._tables: TableCache[RotaryTable] = TableCache()
 
     def forward(self, embedding: Tensor, position: Tensor, memory: MemorySequence) -> Tensor:
         """Return the conditioned embedding [N, C, h, w].
 
-        `embedding` is [N, C, h, w]; `position` its sine map [1 or N, C, h, w]; `memory` holds N objects.
+        `embedding` is [N or 1, C, h, w], 1 when the N objects are in one image: what depends on the image only is
+        then computed once. `position` is its sine map [N or 1, C, h, w]; `memory` holds N objects.
         """
         height, width = embedding.shape[-2:]
-        x = (embedding + _INPUT_POSITION_WEIGHT * position).flatten(2).transpose(1, 2)  # N L C
-        table = rotary_table(self.head_dim, height, width, theta=self.theta, device=x.device)
-        keys = memory.tokens + memory.position
+        x = (embedding + _INPUT_POSITION_WEIGHT * position).flatten(2).transpose(1, 2).contiguous()  # N|1 L C
+        table = self._table(height, width, x.device)
+        reader = memory_reader(memory, table, queries=x, heads=self.heads, training=self.training)
         for layer in self.layers:
-            x = layer(x, keys, memory.tokens, table, memory.pointer_tokens)
+            x = layer(x, reader, table)
         x = self.norm(x)
         return torch.unflatten(x.transpose(1, 2), 2, (height, width))  # N C h w
+
+    def _table(self, height: int, width: int, device: torch.device) -> RotaryTable:
+        def make() -> RotaryTable:
+            return rotary_table(self.head_dim, height, width, theta=self.theta, device=device)
+
+        return self._tables.get((height, width, device), make)
 
 
 class MemoryLayer(nn.Module):
@@ -56,15 +67,19 @@ class MemoryLayer(nn.Module):
         self.norm3 = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, keys: Tensor, values: Tensor, table: RotaryTable, pointer_tokens: int
-    ) -> Tensor:
-        """Return x [N, L, C] after looking at itself and at keys and values [N, M, Cm]."""
+    def forward(self, x: Tensor, memory: MemoryReader, table: RotaryTable) -> Tensor:
+        """Return [N, L, C]: x [N or 1, L, C] after looking at itself and at the memory of N objects."""
         y = self.norm1(x)
         x = x + self.dropout(self.self_attn(y, y, y, rotary=table))
-        y = self.norm2(x)
-        attended = self.cross_attn_image(y, keys, values, rotary=table, unrotated_keys=pointer_tokens)
-        x = x + self.dropout(attended)
+        x = x + self.dropout(memory.read(self.cross_attn_image, self.norm2(x)))
+        if in_place_pays(x) and not self.training:
+            return self._feed_forward_(x)
         y = self.dropout(F.relu(self.linear1(self.norm3(x))))
         result: Tensor = x + self.dropout(self.linear2(y))
         return result
+
+    def _feed_forward_(self, x: Tensor) -> Tensor:
+        """The same in place for inference, a block of tokens at a time: the hidden layer stays in the cache."""
+        for rows in torch.split(x.flatten(0, 1), _ROWS):
+            rows.add_(self.linear2(self.linear1(self.norm3(rows)).relu_()))
+        return x

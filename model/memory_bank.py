@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.config import MemoryConfig
-from model.position import sine_1d, sine_2d
+from model.position import sine_1d
 
 if TYPE_CHECKING:
     from model.sam2 import Sam2
@@ -174,40 +174,53 @@ def assemble_batch(model: Sam2, plans: Sequence[MemoryPlan], banks: Sequence[Mem
     """
     if len({plan.layout for plan in plans}) != 1:
         raise ValueError(f"memory of different layouts cannot share a batch: {[p.layout for p in plans]}")
-    tokens = [_tokens(model, plan, bank) for plan, bank in zip(plans, banks, strict=True)]
-    grid = _grid(plans[0], banks[0])
-    codes = {plan.timing: plan for plan in plans}
-    positions = {timing: _positions(model, plan, grid) for timing, plan in codes.items()}
-    if len(positions) == 1:
-        position = positions[plans[0].timing]
-    else:
-        each = [positions[p.timing].expand(len(t), -1, -1) for p, t in zip(plans, tokens, strict=True)]
-        position = torch.cat(each)
+    memories = [_Read.of(plan, bank) for plan, bank in zip(plans, banks, strict=True)]
     pointer_tokens = len(plans[0].pointers) * (model.dim // model.mem_dim)
-    return MemorySequence(torch.cat(tokens), position, pointer_tokens)
+    return MemorySequence(_tokens(model, memories), _position(model, plans, memories), pointer_tokens)
 
 
-def _tokens(model: Sam2, plan: MemoryPlan, bank: MemoryBank) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The tensors that a plan names, in its order."""
+
+    maps: list[Tensor]  # each [n, Cm, h, w]
+    pointers: list[Tensor]  # each [n, C]
+
+    @classmethod
+    def of(cls, plan: MemoryPlan, bank: MemoryBank) -> _Read:
+        return cls(
+            [bank.at(m.frame, conditioning=m.conditioning).maskmem for m in plan.maps],
+            [bank.at(p.frame, conditioning=p.conditioning).pointer for p in plan.pointers],
+        )
+
+
+def _tokens(model: Sam2, memories: Sequence[_Read]) -> Tensor:
     """Return [N, L, Cm]: the maps' pixels, then each pointer cut into pieces of Cm channels."""
     dtype = model.maskmem_tpos_enc.dtype
-    maps = [bank.at(m.frame, conditioning=m.conditioning).maskmem.to(dtype) for m in plan.maps]
-    parts = [m.flatten(2).transpose(1, 2) for m in maps]  # N hw Cm
-    for planned in plan.pointers:
-        pointer = bank.at(planned.frame, conditioning=planned.conditioning).pointer.to(dtype)
-        parts.append(torch.unflatten(pointer, 1, (-1, model.mem_dim)))  # N C/Cm Cm
+    parts = []
+    for maps in zip(*(m.maps for m in memories), strict=True):  # objects are joined first: few large copies
+        parts.append(torch.cat(maps).to(dtype).flatten(2).transpose(1, 2))  # N hw Cm
+    if memories[0].pointers:
+        pointers = torch.cat([torch.cat(m.pointers, dim=1) for m in memories]).to(dtype)  # N P·C
+        parts.append(torch.unflatten(pointers, 1, (-1, model.mem_dim)))
     return torch.cat(parts, dim=1)
 
 
-def _grid(plan: MemoryPlan, bank: MemoryBank) -> tuple[int, int]:
-    first = plan.maps[0]
-    height, width = bank.at(first.frame, conditioning=first.conditioning).maskmem.shape[-2:]
-    return height, width
+def _position(model: Sam2, plans: Sequence[MemoryPlan], memories: Sequence[_Read]) -> Tensor:
+    """Return [1, L, Cm], or [N, L, Cm] when the objects' memories differ in age."""
+    height, width = memories[0].maps[0].shape[-2:]
+    codes = {plan.timing: plan for plan in plans}
+    positions = {timing: _positions(model, plan, (height, width)) for timing, plan in codes.items()}
+    if len(positions) == 1:
+        return positions[plans[0].timing]
+    counts = [len(memory.maps[0]) for memory in memories]
+    return torch.cat([positions[p.timing].expand(n, -1, -1) for p, n in zip(plans, counts, strict=True)])
 
 
 def _positions(model: Sam2, plan: MemoryPlan, grid: tuple[int, int]) -> Tensor:
     """Return [1, L, Cm]: the sine map with a time code for each map, a code of its age for each pointer."""
     codes = model.maskmem_tpos_enc
-    place = sine_2d(model.mem_dim, *grid, device=codes.device).to(codes.dtype).flatten(2).transpose(1, 2)
+    place = model.sine_map(model.mem_dim, *grid).flatten(2).transpose(1, 2)  # 1 hw Cm
     # time codes are stored newest first: index 0 is the previous frame, the last one is for prompted frames
     parts = [place + codes[model.config.memory.slots - 1 - m.slot] for m in plan.maps]  # 1 hw Cm
     if plan.pointers:

@@ -23,7 +23,7 @@ from model.memory_attention import MemoryAttention
 from model.memory_bank import FrameMemory, MemorySequence
 from model.memory_encoder import MemoryEncoder
 from model.neck import ImageEncoder
-from model.position import sine_2d
+from model.position import TableCache, sine_2d
 from model.prompt_encoder import NO_POINT, PromptEncoder
 
 __all__ = [
@@ -119,6 +119,7 @@ class Sam2(nn.Module):
         self.obj_ptr_proj = Mlp((config.dim,) * 4)
         self.obj_ptr_tpos_proj = nn.Linear(config.dim, config.memory.dim) if config.has_pointer_time else None
         self._add_vectors(config)
+        self._sine_maps: TableCache[Tensor] = TableCache()
 
     def _add_vectors(self, config: Sam2Config) -> None:
         self.maskmem_tpos_enc = _vector(config.memory.slots, 1, 1, config.memory.dim)
@@ -153,11 +154,24 @@ class Sam2(nn.Module):
         fine, middle, embedding = maps
         skips = self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle)
         height, width = embedding.shape[-2:]
-        position = sine_2d(self.dim, height, width, device=embedding.device).to(embedding.dtype)
+        position = self.sine_map(self.dim, height, width).to(embedding.dtype)
         return ImageFeatures(embedding, position, skips)
 
+    def sine_map(self, channels: int, height: int, width: int) -> Tensor:
+        """Return the fixed position map [1, channels, height, width] in the weights' dtype, made once."""
+        device, dtype = self.device, self.maskmem_tpos_enc.dtype
+
+        def make() -> Tensor:
+            return sine_2d(channels, height, width, device=device).to(dtype)
+
+        return self._sine_maps.get((channels, height, width, device, dtype), make)
+
     def condition(self, features: ImageFeatures, memory: MemorySequence | None) -> Tensor:
-        """Return the embedding [N, C, h, w] after looking at `memory`; without any, + a learned vector."""
+        """Return the embedding [N, C, h, w] after looking at `memory` of N objects (SAM 2 paper §4).
+
+        Features of one frame (batch 1) serve all N objects: what depends on the frame only is computed once.
+        Without memory the result has the features' batch: their embedding + a learned vector.
+        """
         if memory is None:
             return features.embedding + self.no_mem_embed.transpose(1, 2)[..., None]
         conditioned: Tensor = self.memory_attention(features.embedding, features.embedding_pos, memory)
@@ -277,7 +291,7 @@ class Sam2(nn.Module):
             absent = (object_score <= 0).to(maskmem.dtype)[..., None, None]
             maskmem = maskmem + absent * self.no_obj_embed_spatial[..., None, None]
         height, width = maskmem.shape[-2:]
-        return maskmem, sine_2d(self.mem_dim, height, width, device=maskmem.device).to(maskmem.dtype)
+        return maskmem, self.sine_map(self.mem_dim, height, width).to(maskmem.dtype)
 
     def track_step(
         self,
