@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class FrameMemory:
     """What the bank keeps of one frame, for N objects."""
 
@@ -54,6 +54,11 @@ class MemoryPlan:
     maps: tuple[PlannedMap, ...]
     pointers: tuple[PlannedPointer, ...]
     pointer_reach: int  # frames; pointer ages are divided by it
+
+    @property
+    def reads(self) -> tuple[PlannedMap | PlannedPointer, ...]:
+        """All that is read."""
+        return (*self.maps, *self.pointers)
 
     @property
     def layout(self) -> tuple[int, int]:

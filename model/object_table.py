@@ -1,30 +1,48 @@
-"""What a video session knows about each object: its prompts, its answers, and the memory of them."""
+"""What a video session knows about each object: its prompts, its answers, its locks, and the memory of them."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from model.errors import PromptError
+from model.errors import UnknownObjectError
 from model.frame_result import stability
+from model.frame_scores import REVERSE, FrameScores
 from model.memory_bank import FrameMemory, MemoryBank
 from model.prompts import Box, Click
 from model.sam2 import HeadsOutput
+from storage.masks import Rle
 
 __all__ = [
+    "Answered",
     "FrameOutput",
     "FramePrompt",
-    "MemoryBudget",
+    "LockedAnswer",
     "ObjectTable",
     "TrackedObject",
     "split_heads",
     "split_memory",
 ]
+
+_MAX_STEPS = 16  # answers that a frame keeps for further clicks
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer to some clicks and a box, kept because it feeds the answer to more clicks."""
+
+    clicks: tuple[Click, ...]
+    box: Box | None
+    low_res: Tensor  # logits [1, 1, 4h, 4w]
+
+    def leads_to(self, clicks: tuple[Click, ...], box: Box | None) -> bool:
+        """Whether this was on the way to the given prompt: it holds all of this one's, and something new."""
+        prefix = clicks[: len(self.clicks)] == self.clicks and self.box in (None, box)
+        return prefix and (len(clicks), box) != (len(self.clicks), self.box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +51,17 @@ class FramePrompt:
 
     clicks: tuple[Click, ...] = ()
     box: Box | None = None
-    mask: NDArray[np.bool_] | None = None  # [H, W]
+    mask: Rle | None = None
     corrects: bool = False  # the frame had been tracked: memory of other frames is used
     reverse: bool = False  # the direction in which it had been tracked
+    steps: tuple[Answered, ...] = ()  # how the prompt came about, oldest first
+
+    def base(self, clicks: tuple[Click, ...], box: Box | None) -> tuple[Answered, ...]:
+        """The steps that lead to a prompt. The last one's logits feed it: those of an undone click never do."""
+        steps = list(self.steps)
+        while steps and not steps[-1].leads_to(clicks, box):
+            steps.pop()
+        return tuple(steps[:1] + steps[1:][-_MAX_STEPS:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +74,61 @@ class FrameOutput:
     predicted_iou: float
     stability: float
 
+    @property
+    def scores(self) -> tuple[float, float, float]:
+        """Object score, predicted IoU and stability."""
+        return self.object_score, self.predicted_iou, self.stability
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
+class LockedAnswer:
+    """A mask that a person accepted, as run lengths: small, because people accept thousands."""
+
+    mask: Rle
+    low_res: Rle  # the same at the size of the network's masks
+    scores: tuple[float, float, float]  # object score, predicted IoU and stability
+
+
+@dataclass(eq=False, slots=True)
 class TrackedObject:
-    """One object. A frame with a prompt has its answer in `prompted`, any other in `tracked`."""
+    """One object. A frame with a prompt has its answer in `prompted`, any other in `tracked` or `locks`."""
 
+    serial: int  # names the object in caches and logs, whatever people call it
     prompts: dict[int, FramePrompt] = field(default_factory=dict)
     prompted: dict[int, FrameOutput] = field(default_factory=dict)
     prompted_memory: dict[int, FrameMemory] = field(default_factory=dict)  # made when tracking goes on
     tracked: dict[int, FrameOutput] = field(default_factory=dict)
-    tracked_memory: dict[int, FrameMemory] = field(default_factory=dict)
-    directions: dict[int, bool] = field(default_factory=dict)  # every frame ever tracked → in reverse?
+    tracked_memory: dict[int, FrameMemory] = field(default_factory=dict)  # of locked frames, too
+    locks: dict[int, LockedAnswer] = field(default_factory=dict)
+    scores: FrameScores = field(default_factory=FrameScores)
+
+    @property
+    def barriers(self) -> Collection[int]:
+        """Frames that tracking never changes."""
+        return self.prompts.keys() | self.locks.keys()
 
     def output(self, frame: int) -> FrameOutput | None:
         """Return the answer on a frame, prompted or tracked, if it is still kept."""
         return self.prompted.get(frame) or self.tracked.get(frame)
 
+    def answer(self, frame: int) -> FrameOutput | LockedAnswer | None:
+        """Return what counts on a frame: the accepted mask, else the answer."""
+        return self.locks.get(frame) or self.output(frame)
+
     def first_prompt(self, frame: int) -> FramePrompt:
         """Return the prompt of a frame, or an empty one that knows whether it corrects a tracked frame."""
-        corrects = frame in self.directions
-        fresh = FramePrompt(corrects=corrects, reverse=self.directions.get(frame, False))
-        return self.prompts.get(frame, fresh)
+        if frame in self.prompts:
+            return self.prompts[frame]
+        direction, before = self.scores.direction(frame), self.tracked.get(frame)
+        steps = () if before is None else (Answered((), None, before.low_res),)
+        return FramePrompt(corrects=direction > 0, reverse=direction == REVERSE, steps=steps)
 
     def bank(self, *, without: int | None = None) -> MemoryBank:
         """Return the memory of all frames but `without`."""
         if without is None:
             return MemoryBank(self.prompted_memory, self.tracked_memory)
         return MemoryBank(
-            {frame: m for frame, m in self.prompted_memory.items() if frame != without},
-            {frame: m for frame, m in self.tracked_memory.items() if frame != without},
+            {frame: m for frame, m in self.prompted_memory.items() if frame != without}, self.tracked_memory
         )
 
     def fix(self, frame: int, prompt: FramePrompt, output: FrameOutput) -> None:
@@ -90,7 +142,7 @@ class TrackedObject:
         """Keep the answer of a frame without prompt."""
         self.tracked[frame] = output
         self.tracked_memory[frame] = memory
-        self.directions[frame] = reverse
+        self.scores.note_tracked(frame, reverse=reverse)
 
     def clear(self, frame: int) -> None:
         """Take back the prompt of a frame."""
@@ -109,26 +161,46 @@ class ObjectTable:
 
     def __init__(self) -> None:
         self._objects: dict[int, TrackedObject] = {}
+        self._serials = count()
 
-    def get_or_add(self, object_id: int) -> TrackedObject:
-        """Return the object, a new one for an unknown id."""
-        return self._objects.setdefault(object_id, TrackedObject())
+    def new(self) -> TrackedObject:
+        """Return an object that is not in the table yet."""
+        return TrackedObject(next(self._serials))
+
+    def add(self, object_id: int, item: TrackedObject) -> None:
+        """Put an object into the table, where it may be already under this id."""
+        self._objects[object_id] = item
 
     def get(self, object_id: int) -> TrackedObject:
-        """Return a known object. Raises PromptError for an unknown id."""
+        """Return a known object. Raises UnknownObjectError for an unknown id."""
         if object_id not in self._objects:
             known = ", ".join(map(str, self._objects)) or "none yet"
-            raise PromptError(f"object {object_id} is unknown; known objects: {known}")
+            raise UnknownObjectError(f"object {object_id} is unknown; known objects: {known}")
         return self._objects[object_id]
 
+    def id_of(self, item: TrackedObject) -> int:
+        """What an object of this table is called now."""
+        return next(object_id for object_id, other in self._objects.items() if other is item)
+
     def remove(self, object_id: int) -> None:
-        """Forget an object. Raises PromptError for an unknown id."""
+        """Forget an object. Raises UnknownObjectError for an unknown id."""
         self.get(object_id)
         del self._objects[object_id]
+
+    def rename(self, old: int, new: int) -> None:
+        """Call an object something else. Raises UnknownObjectError for an unknown id or a taken name."""
+        self.get(old)
+        if new in self._objects and new != old:
+            raise UnknownObjectError(f"object {old} cannot be called {new}: there is an object {new} already")
+        self._objects = {new if known == old else known: item for known, item in self._objects.items()}
 
     def items(self) -> list[tuple[int, TrackedObject]]:
         """Return the known (id, object) pairs."""
         return list(self._objects.items())
+
+    def select(self, object_ids: Iterable[int] | None) -> list[tuple[int, TrackedObject]]:
+        """Return the (id, object) pairs asked for, all by default. UnknownObjectError for an unknown id."""
+        return self.items() if object_ids is None else [(i, self.get(i)) for i in object_ids]
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -136,52 +208,23 @@ class ObjectTable:
         return tuple(self._objects)
 
 
-class MemoryBudget:
-    """Bounds what tracked frames occupy: the longest untouched go first, those still readable stay."""
-
-    def __init__(self, capacity: int, reach: int) -> None:
-        self._capacity = capacity
-        self._reach = reach  # frames; memory farther from the current frame is not read by tracking
-        self._sizes: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._total = 0
-
-    def note(self, object_id: int, frame: int, output: FrameOutput, memory: FrameMemory) -> None:
-        """Record that an object now keeps this answer and memory of a frame."""
-        self.forget(object_id, frame)
-        tensors = (output.low_res, memory.maskmem, memory.pointer)
-        self._sizes[object_id, frame] = sum(t.numel() * t.element_size() for t in tensors)
-        self._total += self._sizes[object_id, frame]
-
-    def forget(self, object_id: int, frame: int) -> None:
-        """Record that an answer is no longer kept."""
-        self._total -= self._sizes.pop((object_id, frame), 0)
-
-    def enforce(self, objects: ObjectTable, frame: int) -> None:
-        """Drop the oldest answers of tracked frames out of reach of `frame` until the budget is kept."""
-        if self._total <= self._capacity:
-            return
-        for object_id, place in list(self._sizes):
-            if self._total <= self._capacity:
-                return
-            if abs(place - frame) > self._reach:
-                objects.get(object_id).drop_tracked(place)
-                self.forget(object_id, place)
-
-
 def split_heads(heads: HeadsOutput, dtype: torch.dtype) -> list[FrameOutput]:
     """One answer per object, each with storage of its own, so that it can be let go alone."""
-    numbers = torch.stack((heads.object_score[:, 0], heads.iou[:, 0], stability(heads.low_res[:, 0])), dim=1)
+    low_res = heads.low_res.float()
+    columns = (heads.object_score[:, 0].float(), heads.iou[:, 0].float(), stability(low_res[:, 0]))
     return [
         FrameOutput(
-            heads.low_res[row : row + 1].to(dtype, copy=True), heads.pointer[row : row + 1].clone(), *three
+            low_res[row : row + 1].to(dtype, copy=True), heads.pointer[row : row + 1].float().clone(), *three
         )
-        for row, three in enumerate(numbers.tolist())
+        for row, three in enumerate(torch.stack(columns, dim=1).tolist())
     ]
 
 
 def split_memory(memory: FrameMemory, dtype: torch.dtype) -> list[FrameMemory]:
     """One memory per object, each with storage of its own."""
     return [
-        FrameMemory(memory.maskmem[row : row + 1].to(dtype, copy=True), memory.pointer[row : row + 1].clone())
+        FrameMemory(
+            memory.maskmem[row : row + 1].to(dtype, copy=True), memory.pointer[row : row + 1].float().clone()
+        )
         for row in range(memory.maskmem.shape[0])
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from model.errors import PromptError
+from model.errors import CoordinateError
 
 __all__ = ["Box", "Click"]
 
@@ -17,7 +17,7 @@ __all__ = ["Box", "Click"]
 class Click:
     """One click: `positive` says "this belongs to the object", otherwise "this does not".
 
-    Raises PromptError when a coordinate is not a finite number.
+    Raises CoordinateError when a coordinate is not a finite number.
     """
 
     x: float
@@ -26,19 +26,21 @@ class Click:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.x) and math.isfinite(self.y)):
-            raise PromptError(f"click ({self.x}, {self.y}) is not finite")
+            raise CoordinateError(f"click ({self.x}, {self.y}) is not finite")
 
     def check_inside(self, *, height: int, width: int) -> None:
-        """Raise PromptError unless the click lies on a frame of `height` × `width` pixels."""
+        """Raise CoordinateError unless the click lies on a frame of `height` × `width` pixels."""
         if not (0 <= self.x <= width and 0 <= self.y <= height):
-            raise PromptError(f"click ({self.x}, {self.y}) is outside the frame of {width}x{height} pixels")
+            raise CoordinateError(
+                f"click ({self.x}, {self.y}) is outside the frame of {width}x{height} pixels"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
     """A box from its top-left corner (x0, y0) to its bottom-right corner (x1, y1).
 
-    Raises PromptError when a coordinate is not finite or the corners are in the wrong order.
+    Raises CoordinateError when a coordinate is not finite or the corners are in the wrong order.
     """
 
     x0: float
@@ -49,12 +51,12 @@ class Box:
     def __post_init__(self) -> None:
         corners = (self.x0, self.y0, self.x1, self.y1)
         if not all(math.isfinite(value) for value in corners):
-            raise PromptError(f"box {corners} is not finite")
+            raise CoordinateError(f"box {corners} is not finite")
         if self.x1 < self.x0 or self.y1 < self.y0:
-            raise PromptError(f"box {corners} has its corners in the wrong order (x0, y0, x1, y1)")
+            raise CoordinateError(f"box {corners} has its corners in the wrong order (x0, y0, x1, y1)")
 
     def check_inside(self, *, height: int, width: int) -> None:
-        """Raise PromptError unless the box lies on a frame of `height` × `width` pixels."""
+        """Raise CoordinateError unless the box lies on a frame of `height` × `width` pixels."""
         if self.x0 < 0 or self.y0 < 0 or self.x1 > width or self.y1 > height:
             corners = (self.x0, self.y0, self.x1, self.y1)
-            raise PromptError(f"box {corners} leaves the frame of {width}x{height} pixels")
+            raise CoordinateError(f"box {corners} leaves the frame of {width}x{height} pixels")

@@ -14,7 +14,7 @@ import numpy as np
 from storage.errors import VideoError
 from storage.videos.sources import Image, IngestLimits, SourceInfo
 
-__all__ = ["VideoFile"]
+__all__ = ["VideoFile", "decoded_frames", "opened_video", "upright_image", "video_stream"]
 
 # Containers that hold one film. Play lists (HLS, DASH, concat) are left out: they would open other files.
 _CONTAINERS = (
@@ -40,17 +40,17 @@ class VideoFile:
 
     def frames(self, wanted: Container[int]) -> Iterator[tuple[int, Image]]:
         seen = 0
-        with self._opened() as container:
-            for index, frame in enumerate(_decoded(container, _video_stream(container))):
+        with opened_video(self._path) as container:
+            for index, frame in enumerate(decoded_frames(container, video_stream(container))):
                 seen += 1
                 if index in wanted:
-                    yield index, _upright(frame, self._info.rotation)
+                    yield index, upright_image(frame, self._info.rotation)
         if seen != self._info.frame_count:
             raise VideoError(f"{self._path}: decoded {self._info.frame_count} frames first, then {seen}")
 
     def _read(self, fps: float | None) -> SourceInfo:
-        with self._opened() as container:
-            stream = _video_stream(container)
+        with opened_video(self._path) as container:
+            stream = video_stream(container)
             size, rotation, pts = self._decode_times(container, stream)
             times, time_base, note = _time_stamps(pts, stream)
             _check_not_cut(container, stream, times, time_base)
@@ -76,7 +76,7 @@ class VideoFile:
         """Stored size (height, width), rotation in degrees, and the PTS of every frame."""
         pts: list[int | None] = []
         shape: tuple[int, int, int] | None = None
-        for frame in _decoded(container, stream):
+        for frame in decoded_frames(container, stream):
             found = (frame.height, frame.width, round(frame.rotation) % 360)
             if shape is None:
                 self._limits.check_size(frame.height, frame.width)
@@ -91,15 +91,18 @@ class VideoFile:
             raise VideoError(f"it is rotated by {shape[2]} degrees; only quarter turns can be shown upright")
         return (shape[0], shape[1]), shape[2], pts
 
-    def _opened(self) -> Any:
-        options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
-        try:
-            return av.open(f"file:{self._path.absolute()}", options=options)
-        except (av.error.FFmpegError, ValueError) as error:
-            raise VideoError(f"not a readable video ({_reason(error)})") from error
+
+def opened_video(path: Path) -> Any:
+    """The container of a video file, a context manager. Raises VideoError if it is none."""
+    options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+    try:
+        return av.open(f"file:{path.absolute()}", options=options)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise VideoError(f"not a readable video ({_reason(error)})") from error
 
 
-def _video_stream(container: Any) -> Any:
+def video_stream(container: Any) -> Any:
+    """The film of a container. Raises VideoError if there is none."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a song is no film
             if stream.codec_context is None:
@@ -111,7 +114,7 @@ def _video_stream(container: Any) -> Any:
     raise VideoError("it holds no video stream" + (", only sound" if container.streams.audio else ""))
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
     """Frames in presentation order. Raises VideoError ("corrupt") if decoding stops with an error."""
     count = 0
     try:
@@ -125,7 +128,8 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
         raise VideoError(f"corrupt: decoding stops after {count} frames ({_reason(error)})") from error
 
 
-def _upright(frame: Any, rotation: int) -> Image:
+def upright_image(frame: Any, rotation: int) -> Image:
+    """A decoded frame as RGB uint8 [H, W, 3], turned by `rotation` degrees, a multiple of 90."""
     image: Image = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
 

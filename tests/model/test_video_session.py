@@ -260,7 +260,7 @@ def test_memory_does_not_grow_with_the_video(micro_model: Sam2) -> None:
     for _ in session.propagate():
         item = session._objects.get(1)
         assert item.tracked.keys() == item.tracked_memory.keys()
-        kept.append((len(item.tracked), len(session._features)))
+        kept.append((len(item.tracked), len(session.features)))
     assert kept[20] == kept[-1]
     assert kept[-1][0] == 15 + 1  # the frames whose pointers the next frame reads, and the frame itself
 
