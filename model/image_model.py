@@ -18,9 +18,20 @@ from torch import Tensor
 from model.errors import PromptError
 from model.layers import resize
 from model.mask_decoder import PromptAnswers
+from model.sam1.sam1 import Sam1
 from model.sam2 import Points, Sam2
 
-__all__ = ["ImageEmbedding", "ImageModel", "Sam2Image", "image_model", "picture_tensor"]
+__all__ = [
+    "ImageEmbedding",
+    "ImageModel",
+    "Network",
+    "Sam1Image",
+    "Sam2Image",
+    "image_model",
+    "picture_tensor",
+]
+
+Network = Sam2 | Sam1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,10 @@ class ImageEmbedding:
 
 class ImageModel(Protocol):
     """A network as seen by whoever asks about still images."""
+
+    @property
+    def scores_objects(self) -> bool:
+        """Whether the object scores of answers say anything; SAM 1's do not, they are +inf."""
 
     @property
     def device(self) -> torch.device:
@@ -65,13 +80,15 @@ class ImageModel(Protocol):
         """Return `coords` [..., 2] (x, y) in pixels of the image as float32 pixels of the network's input."""
 
 
-def image_model(network: Sam2) -> ImageModel:
+def image_model(network: Network) -> ImageModel:
     """Return the still-image view of a network."""
-    return Sam2Image(network)
+    return Sam1Image(network) if isinstance(network, Sam1) else Sam2Image(network)
 
 
 class Sam2Image:
     """SAM 2 without memory (SAM 2 paper, appendix D: an image is a video of one frame)."""
+
+    scores_objects = True
 
     def __init__(self, network: Sam2) -> None:
         self._network = network
@@ -117,6 +134,52 @@ class Sam2Image:
         """Return `coords` [..., 2] (x, y) of the image as pixels of the square input."""
         side = self._network.image_size
         return coords.float() * coords.new_tensor([side / image.width, side / image.height]).float()
+
+
+class Sam1Image:
+    """SAM 1: the picture keeps its aspect, the input is padded on the right and below."""
+
+    scores_objects = False
+
+    def __init__(self, network: Sam1) -> None:
+        self._network = network
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._network.device
+
+    def embed_image(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
+        """Encode a picture uint8 [H, W, 3]. Raises PromptError for another type or shape."""
+        pixels = self._network.preprocess(picture_tensor(rgb))
+        return ImageEmbedding(
+            self._network.encode_images(pixels), None, height=rgb.shape[0], width=rgb.shape[1]
+        )
+
+    def answer(
+        self,
+        image: ImageEmbedding,
+        points: Points | None,
+        mask_logits: Tensor | None,
+        *,
+        multimask: bool,
+        min_iou: float = -torch.inf,
+    ) -> PromptAnswers:
+        """Answer N prompts; see `ImageModel.answer`."""
+        if image.high_res is not None:
+            raise PromptError("this image was encoded by a network of another kind")
+        return self._network.answer_prompts(
+            image.embedding, points=points, mask_logits=mask_logits, multimask=multimask, min_iou=min_iou
+        )
+
+    def full_size(self, low_res: Tensor, image: ImageEmbedding) -> Tensor:
+        """Return logits float32 [K, 1, H, W] for `low_res` [K, 1, 4h, 4w], the padding cut off."""
+        return self._network.to_image(low_res, image.height, image.width)
+
+    def to_input(self, coords: Tensor, image: ImageEmbedding) -> Tensor:
+        """Return `coords` [..., 2] (x, y) of the image as pixels of the padded input."""
+        height, width = self._network.content_size(image.height, image.width)
+        return coords.float() * coords.new_tensor([width / image.width, height / image.height]).float()
 
 
 def picture_tensor(rgb: NDArray[np.uint8]) -> Tensor:

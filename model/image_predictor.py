@@ -22,13 +22,13 @@ from torch import Tensor
 
 from model.errors import PromptError
 from model.frame_result import stability
-from model.image_model import ImageEmbedding, image_model
+from model.image_model import ImageEmbedding, Network, image_model
 from model.mask_decoder import PromptAnswers
 from model.postprocess import tidy_logits
 from model.prompt_tensors import LOGIT_LIMIT
 from model.prompts import Box, Click
 from model.runtime import Precision, inference
-from model.sam2 import Points, Sam2
+from model.sam2 import Points
 
 __all__ = ["ImagePredictor", "ImagePrompt", "MaskPrediction", "PointPredictions"]
 
@@ -81,7 +81,7 @@ class ImagePredictor:
 
     def __init__(
         self,
-        network: Sam2,
+        network: Network,
         *,
         precision: Precision = "auto",
         max_hole_area: float = 0,
@@ -163,7 +163,7 @@ class ImagePredictor:
                 low_res_logits=found.low_res.float(),
                 ious=found.ious.float(),
                 stabilities=stability(found.low_res),
-                object_scores=None if found.object_scores is None else found.object_scores.float(),
+                object_scores=found.object_scores.float() if self._model.scores_objects else None,
             )
 
     def full_size(self, low_res: Tensor) -> Tensor:
@@ -225,13 +225,13 @@ class ImagePredictor:
     def _predictions(self, found: PromptAnswers) -> list[MaskPrediction]:
         """Bring an answer to every prompt of a group to the size of the image and out of torch."""
         low_res, ious = found.low_res.float().cpu().numpy(), found.ious.float().cpu().numpy()
-        scores = [None] * len(ious) if found.object_scores is None else found.object_scores.tolist()
+        scores = found.object_scores.tolist()
         return [
             MaskPrediction(
                 masks=self._masks(low_res[row]),
                 ious=ious[row],
                 low_res_logits=low_res[row].clip(-LOGIT_LIMIT, LOGIT_LIMIT),
-                object_score=scores[row],
+                object_score=scores[row] if self._model.scores_objects else None,
             )
             for row in range(len(ious))
         ]
