@@ -16,6 +16,7 @@ import numpy.typing as npt
 from annotation.errors import ActionError
 from annotation.work import PhaseRules
 from model.frame_result import FrameResult
+from model.image_model import Network
 from model.image_predictor import ImagePredictor
 from model.prompts import Box, Click
 from model.sam2 import Sam2
@@ -39,12 +40,20 @@ class Answer:
 class SessionTools:
     """A loaded model, ready for one sitting after another.
 
-    At most `kept_videos` videos keep their encoded frames; a new sitting on a video ends the one before on
-    it.
+    `sam` makes masks on single frames, `model` itself if it is None. At most `kept_videos` videos keep their
+    encoded frames; a new sitting on a video ends the one before on it.
     """
 
-    def __init__(self, model: Sam2, *, config: SessionConfig | None = None, kept_videos: int = 2) -> None:
+    def __init__(
+        self,
+        model: Sam2,
+        *,
+        config: SessionConfig | None = None,
+        kept_videos: int = 2,
+        sam: Network | None = None,
+    ) -> None:
         self.model = model
+        self._sam = model if sam is None else sam
         self._config = config or SessionConfig()
         self._kept_videos = kept_videos
         self._sessions: OrderedDict[tuple[str, bool], VideoSession] = OrderedDict()
@@ -52,7 +61,7 @@ class SessionTools:
 
     def image_assistant(self, frames: FrameSource) -> ImageAssistant:
         """SAM on the frames of a video."""
-        return ImageAssistant(ImagePredictor(self.model), frames)
+        return ImageAssistant(ImagePredictor(self._sam), frames)
 
     def tracker(self, video_id: str, frames: FrameSource, rules: PhaseRules) -> Tracker:
         """A tracker without prompts on a video; with rules of phase 2 it takes masks only."""
@@ -95,7 +104,7 @@ class ImageAssistant:
         best = prediction.best
         if prediction.masks[best].any():
             self._previous[position] = prediction.low_res_logits[best]
-        return Answer(position, prediction.masks[best], float(prediction.ious[best]))
+        return Answer(position, prediction.masks[best], float(prediction.ious[best].clip(0, 1)))
 
     def forget(self, position: int) -> None:
         """The next answer on that frame starts anew."""

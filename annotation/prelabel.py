@@ -16,6 +16,7 @@ import torch
 from annotation.errors import ActionError
 from annotation.work import PhaseRules
 from model.frame_result import FrameResult, stability
+from model.image_model import Network
 from model.image_predictor import ImagePredictor, MaskPrediction
 from model.prompts import Box, Click
 from model.sam2 import Sam2
@@ -65,11 +66,13 @@ def propose(
     *,
     rules: PhaseRules,
     config: SessionConfig | None = None,
+    sam: Network | None = None,
 ) -> list[Prelabel]:
     """Masks of all objects on all frames, by object and frame.
 
-    frames: the annotated frames, uint8 [H, W, 3]; frame_numbers: their source frames. Raises ActionError
-    when an object was selected on a frame that is not annotated.
+    frames: the annotated frames, uint8 [H, W, 3]; frame_numbers: their source frames; sam: the network for
+    masks on single frames, `model` itself by default. Raises ActionError when an object was selected on a
+    frame that is not annotated.
     """
     positions = {number: position for position, number in enumerate(frame_numbers)}
     for prompt in prompts:
@@ -79,17 +82,19 @@ def propose(
                 "which is not an annotated one."
             )
     if rules.propagates:
-        found = _by_tracking(model, frames, positions, prompts, rules, config or SessionConfig())
+        found = _by_tracking(
+            model, frames, positions, prompts, rules, config or SessionConfig(), sam or model
+        )
     else:
-        found = _by_sam(model, frames, frame_numbers, prompts)
+        found = _by_sam(sam or model, frames, frame_numbers, prompts)
     return sorted(found, key=lambda prelabel: (prelabel.object_id, prelabel.frame))
 
 
 def _by_sam(
-    model: Sam2, frames: FrameSource, frame_numbers: Sequence[int], prompts: Sequence[ObjectPrompt]
+    sam: Network, frames: FrameSource, frame_numbers: Sequence[int], prompts: Sequence[ObjectPrompt]
 ) -> Iterator[Prelabel]:
     """Every prompt on every frame, each frame by itself."""
-    predictor = ImagePredictor(model)
+    predictor = ImagePredictor(sam)
     for position, number in enumerate(frame_numbers if prompts else ()):
         predictor.set_image(frames[position])
         for prompt in prompts:
@@ -100,7 +105,7 @@ def _by_sam(
                 frame=number,
                 rle=encode(answer.masks[best]),
                 object_score=answer.object_score,
-                predicted_iou=float(answer.ious[best]),
+                predicted_iou=float(answer.ious[best].clip(0, 1)),  # SAM 1 may say a little more than 1
                 stability=float(stability(torch.from_numpy(answer.low_res_logits[best]))),
             )
 
@@ -112,6 +117,7 @@ def _by_tracking(
     prompts: Sequence[ObjectPrompt],
     rules: PhaseRules,
     config: SessionConfig,
+    sam: Network,
 ) -> Iterator[Prelabel]:
     """Objects selected on the same frame are tracked together, from there to both ends of the video."""
     masks_only = rules.tracker_prompts == "masks"
@@ -121,7 +127,7 @@ def _by_tracking(
         session.reset()
         start = positions[number]
         together = [prompt for prompt in prompts if prompt.first_frame == number]
-        _prompt(session, start, together, masks_only=masks_only)
+        _prompt(session, start, together, sam=sam if masks_only else None)
         for result in session.propagate(start=start):
             yield from _prelabels(result, numbers[result.frame])
         for result in session.propagate(start=start - 1, reverse=True) if start else ():
@@ -129,14 +135,14 @@ def _by_tracking(
 
 
 def _prompt(
-    session: VideoSession, position: int, prompts: Sequence[ObjectPrompt], *, masks_only: bool
+    session: VideoSession, position: int, prompts: Sequence[ObjectPrompt], *, sam: Network | None
 ) -> None:
-    """Give the session the selections of a frame, or SAM's masks of them if it takes only masks."""
-    if not masks_only:
+    """Give the session the selections of a frame, or SAM's masks of them."""
+    if sam is None:
         for prompt in prompts:
             session.add_points(position, prompt.object_id, [_click(prompt)], box=prompt.box)
         return
-    predictor = ImagePredictor(session.model)
+    predictor = ImagePredictor(sam)
     predictor.set_image(session.frames[position])
     for prompt in prompts:
         answer = _ask_sam(predictor, prompt)

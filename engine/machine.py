@@ -16,7 +16,14 @@ from engine.errors import RoundError
 from engine.home import EngineHome
 from engine.leases import held_lease, this_process
 from engine.phases import phase as phase_row
-from engine.rounds import ClosedRound, champion_checkpoint, checkpoint_key, latest_closed, open_rounds
+from engine.rounds import (
+    ClosedRound,
+    champion_checkpoint,
+    checkpoint_key,
+    latest_closed,
+    open_rounds,
+    sam_checkpoint,
+)
 from engine.stages.base import STAGE_NAMES, Finished, Stage, StageContext, Waiting
 from engine.stages.table import STAGES
 from engine.version import code_version
@@ -167,8 +174,9 @@ def _advance_stage(home: EngineHome, round_id: str, stage: str) -> StageOutcome:
 def _open_next(
     home: EngineHome, *, phase: int, overrides: Mapping[str, Any], annotators: str | None
 ) -> RoundOpening:
-    flags = {f"round.{key}": value for key, value in overrides.items()}
-    settings = home.settings.overridden(flags | {"people.kind": annotators})
+    flags: dict[str, Any] = {f"round.{key}": value for key, value in overrides.items()}
+    flags |= {"people.kind": annotators, "model.sam_checkpoint": sam_checkpoint(home)}
+    settings = home.settings.overridden(flags)
     previous = latest_closed(home)
     number = _next_number(previous)
     parents = (previous.close.hash,) if previous else ()

@@ -15,7 +15,7 @@ from annotation.simulated.team import SimulatedPool
 from annotation.work import EffortEvent, Submission, Verdict, WorkItem, submission_id
 from engine.phases import phase
 from engine.stages.base import StageContext
-from engine.weights import load_weights
+from engine.weights import load_sam, load_weights
 from qa.verification import Judgement, SimulatedVerifier
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ class SimulatedPeople:
     def _tools(self) -> SessionTools:
         from annotation.assistance import SessionTools
 
-        return SessionTools(load_weights(self._context.home, self._context.round.checkpoint_hash))
+        home, context = self._context.home, self._context
+        return SessionTools(
+            load_weights(home, context.round.checkpoint_hash),
+            sam=load_sam(home, context.settings.model.sam_checkpoint),
+        )
 
     def _frames(self, video_id: str) -> VideoFrames:
         from annotation.simulated.workforce import VideoFrames

@@ -84,3 +84,21 @@ def base_checkpoint_path(home: EngineHome) -> Path:
     if not path.is_file():
         raise RoundError(f"Checkpoint {path} (setting `model.checkpoint`) does not exist.")
     return path
+
+
+def sam_checkpoint(home: EngineHome) -> str:
+    """Hash of the SAM 1 weights that the settings name, now in the store; empty if they name none.
+
+    Raises RoundError if the file is not there or holds something else, CheckpointError if it is damaged.
+    """
+    configured = home.settings.model.sam_checkpoint
+    if not configured:
+        return ""
+    from model.sam1.checkpoints import read_sam1_info
+
+    path = Path(configured)
+    if not path.is_file():
+        raise RoundError(f"Checkpoint {path} (setting `model.sam_checkpoint`) does not exist.")
+    if read_sam1_info(path) is None:
+        raise RoundError(f"Checkpoint {path} (setting `model.sam_checkpoint`) holds no SAM 1 network.")
+    return store_checkpoint(home, path)

@@ -60,6 +60,11 @@ class ModelSettings(Section):
         "",
         description="Weights the first round starts from: a file, or a name that was pulled. Empty: the packaged nano.",
     )
+    sam_checkpoint: str = Field(
+        "",
+        description="SAM 1 weights for masks on single frames (phases 1 and 2). "
+        "Empty: the network itself does it. A round keeps their SHA-256.",
+    )
     image_size: int = Field(0, ge=0, description="Input side in pixels. 0: as the checkpoint says.")
     device: str = Field(
         "auto",

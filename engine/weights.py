@@ -14,6 +14,7 @@ from engine.settings import ModelSettings
 from storage.objects import ObjectStore, open_store
 
 if TYPE_CHECKING:
+    from model.sam1.sam1 import Sam1
     from model.sam2 import Sam2
 
 KEPT_MODELS = 2
@@ -47,3 +48,21 @@ def load_file(path: Path, settings: ModelSettings) -> Sam2:
 
     model = load_checkpoint(path, image_size=settings.image_size or None, device=pick_device(settings.device))
     return compile_parts(model) if settings.compile else model
+
+
+def load_sam(home: EngineHome, checkpoint_hash: str) -> Sam1 | None:
+    """SAM 1 with the stored weights of that SHA-256, in evaluation mode, where the settings want it.
+
+    None for an empty hash. Raises ModelError when the device is not there.
+    """
+    return _load_sam(home.store.url, checkpoint_hash, home.settings.model.device) if checkpoint_hash else None
+
+
+@lru_cache(maxsize=1)
+def _load_sam(store_url: str, checkpoint_hash: str, device: str) -> Sam1:
+    from model.runtime import pick_device
+    from model.sam1.checkpoints import load_sam1
+
+    store: ObjectStore = open_store(store_url)
+    with store.local_copy(checkpoint_key(checkpoint_hash)) as path:
+        return load_sam1(path, device=pick_device(device))

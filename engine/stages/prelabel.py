@@ -1,7 +1,8 @@
 """prelabel: what the model offers before a person looks (data-engine.md §3-5).
 
 Phase 1: SAM answers the selection prompt on every frame by itself. Phase 2: SAM's mask of the first frame is propagated
-by SAM 2 Mask. Phase 3: SAM 2 propagates the selection prompt.
+by SAM 2 Mask. Phase 3: SAM 2 propagates the selection prompt. SAM is SAM 1 where the round has weights for it (setting
+`model.sam_checkpoint`), else SAM 2 on single frames.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from engine.stages.base import Finished, Row, StageContext, Waiting, group, in_shard_order
+from engine.stages.base import Finished, Row, StageContext, Summary, Waiting, group, in_shard_order
 from storage.manifests import FileRef
 from storage.videos import Video
 
@@ -40,7 +41,10 @@ class Prelabel:
     def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
         """All shards' files are the stage's."""
         files = in_shard_order(shards)
-        return Finished(files, {"masks": sum(ref.rows for ref in files)})
+        summary: Summary = {"masks": sum(ref.rows for ref in files)}
+        if context.settings.model.sam_checkpoint:
+            summary["sam_checkpoint_hash"] = context.settings.model.sam_checkpoint
+        return Finished(files, summary)
 
 
 def _shards(context: StageContext) -> list[list[str]]:
@@ -50,7 +54,7 @@ def _shards(context: StageContext) -> list[list[str]]:
 
 def _propose(context: StageContext, video: Video) -> list[Row]:
     from annotation.prelabel import ObjectPrompt, propose
-    from engine.weights import load_weights
+    from engine.weights import load_sam, load_weights
 
     plan = [row for row in context.rows("plan", "plan") if row["video_id"] == video.video_id]
     prompts = [ObjectPrompt.from_plan(row) for row in plan]
@@ -60,6 +64,7 @@ def _propose(context: StageContext, video: Video) -> list[Row]:
         video.annotated_frames,
         prompts,
         rules=context.phase.rules,
+        sam=load_sam(context.home, context.settings.model.sam_checkpoint),
     )
     by_object = {row["object_id"]: row for row in plan}
     return [_row(by_object[proposal.object_id], proposal) for proposal in proposals]
