@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.auto_config import AutoMaskConfig, OutputMode
-from model.image_model import picture_tensor
+from model.image_model import Network, picture_tensor
 from model.image_predictor import ImagePredictor
 from model.mask_tensors import above, areas_above, boxes_around
 from model.overlap import distinct_boxes
@@ -25,7 +25,6 @@ from model.point_grids import Crop, crops, even_grid
 from model.point_search import Candidates, ask_points, full_size
 from model.postprocess import drop_specks, fill_holes, tidy_logits
 from model.prompt_tensors import LOGIT_LIMIT
-from model.sam2 import Sam2
 from storage.masks import Rle, decode, encode
 
 __all__ = ["AutoMaskConfig", "FoundMask", "generate_masks"]
@@ -75,7 +74,7 @@ class FoundMask:
 
 
 def generate_masks(
-    network: ImagePredictor | Sam2,
+    network: ImagePredictor | Network,
     rgb: NDArray[np.uint8],
     config: AutoMaskConfig | None = None,
     *,
@@ -85,10 +84,12 @@ def generate_masks(
 
     Those of one crop come in the order of their predicted IoU; with layers of crops the smallest crops come first.
     `network` may be a predictor; afterwards the last crop is its image. `on_batch(done, total)` is told how many
-    points have been asked about. Raises PromptError for an image of another type or shape.
+    points have been asked about. Without a `config` the network's own defaults are taken. Raises PromptError for an
+    image of another type or shape.
     """
     predictor = network if isinstance(network, ImagePredictor) else ImagePredictor(network)
-    config = AutoMaskConfig() if config is None else config
+    if config is None:
+        config = AutoMaskConfig() if predictor.scores_objects else AutoMaskConfig.sam1()
     _, height, width, _ = picture_tensor(rgb).shape
     windows = list(crops(height, width, _grids(config), overlap=config.crop_overlap_ratio))
     progress = _Progress(sum(len(crop.points) for crop in windows), on_batch)
@@ -98,7 +99,7 @@ def generate_masks(
         found += _distinct(inside, [mask.predicted_iou for mask in inside], config.box_nms_thresh)
     if len(windows) > 1:
         found = _distinct(found, [1 / (m.crop_box[2] * m.crop_box[3]) for m in found], config.crop_nms_thresh)
-    if _is_sam1(predictor) and config.min_mask_region_area > 0:
+    if not predictor.scores_objects and config.min_mask_region_area > 0:  # SAM 1
         found = _tidied(found, config)
     return found
 
@@ -159,7 +160,7 @@ def _ask(
 def _tidy(candidates: Candidates, config: AutoMaskConfig, predictor: ImagePredictor) -> Candidates:
     """Rid low-res logits of small holes and specks; masks of SAM 1 are tidied at the very end."""
     size = config.min_mask_region_area
-    if size == 0 or _is_sam1(predictor):
+    if size == 0 or not predictor.scores_objects:
         return candidates
     logits = tidy_logits(candidates.low_res.cpu().numpy(), max_hole_area=size, max_speck_area=size)
     return replace(candidates, low_res=torch.from_numpy(logits).to(candidates.low_res.device))
@@ -209,10 +210,6 @@ def _distinct(found: Sequence[FoundMask], scores: Sequence[float], max_iou: floa
     boxes = np.array([mask.bbox for mask in found], dtype=np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return [found[index] for index in distinct_boxes(boxes, np.array(scores, dtype=np.float32), max_iou)]
-
-
-def _is_sam1(predictor: ImagePredictor) -> bool:
-    return predictor.image.high_res is None
 
 
 def _tidied(found: Sequence[FoundMask], config: AutoMaskConfig) -> list[FoundMask]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.layers import resize
+from model.mask_tensors import areas_above, enlarge
 from model.postprocess import fill_logit_holes, tidy_logits
 from storage.masks import Rle, decode, encode
 
@@ -109,7 +109,7 @@ class FrameResult:
         if self.given[row] is not None:
             return np.where(decode(self._given_mask(row)), _GIVEN_LOGIT, -_GIVEN_LOGIT)
         low_res = torch.from_numpy(self._tidied(self.low_res[row : row + 1]))
-        full: NDArray[np.float32] = resize(low_res[None], (self.height, self.width))[0, 0].numpy()
+        full: NDArray[np.float32] = enlarge(low_res, (self.height, self.width))[0].numpy()
         return full
 
     def _tidied(self, low_res: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -129,6 +129,5 @@ def stability(logits: Tensor, offset: float = STABILITY_OFFSET) -> Tensor:
 
     The area above +offset over the area above −offset; 1 for an empty mask.
     """
-    inside = (logits > offset).flatten(-2).sum(-1).float()
-    outside = (logits > -offset).flatten(-2).sum(-1).float()
+    inside, outside = areas_above(logits, offset).float(), areas_above(logits, -offset).float()
     return torch.where(outside > 0, inside / outside.clamp(min=1), 1.0)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.errors import PromptError
-from model.layers import resize
 from model.mask_decoder import PromptAnswers
+from model.mask_tensors import enlarge
 from model.sam1.sam1 import Sam1
 from model.sam2 import Points, Sam2
 
@@ -128,7 +128,7 @@ class Sam2Image:
 
     def full_size(self, low_res: Tensor, image: ImageEmbedding) -> Tensor:
         """Return logits float32 [K, 1, H, W] for `low_res` [K, 1, 4h, 4w]."""
-        return resize(low_res, (image.height, image.width))
+        return enlarge(low_res[:, 0], (image.height, image.width))[:, None]
 
     def to_input(self, coords: Tensor, image: ImageEmbedding) -> Tensor:
         """Return `coords` [..., 2] (x, y) of the image as pixels of the square input."""

@@ -94,6 +94,11 @@ class ImagePredictor:
         self._image: ImageEmbedding | None = None
 
     @property
+    def scores_objects(self) -> bool:
+        """Whether the network says if there is an object at all; SAM 1 does not."""
+        return self._model.scores_objects
+
+    @property
     def image(self) -> ImageEmbedding:
         """What is kept of the image: `set_embedding` brings it back later. PromptError when none is set."""
         if self._image is None:

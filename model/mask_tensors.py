@@ -19,8 +19,10 @@ __all__ = ["above", "areas_above", "boxes_around", "enlarge"]
 
 def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize logits [K, h, w] bilinearly to float32 [K, *size], as `model.layers.resize` does (to about 1e-5)."""
-    if logits.device.type != "cpu" or logits.shape[-2:] == size or logits.shape[0] == 0:
+    if logits.device.type != "cpu" or 0 in logits.shape:
         return resize(logits[:, None], size)[:, 0]
+    if tuple(logits.shape[-2:]) == size:
+        return logits.float()
     height, width = size
     large = torch.empty((logits.shape[0], height, width))
     for source, target in zip(logits.detach().float().numpy(), large.numpy(), strict=True):

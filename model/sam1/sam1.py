@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from model.layers import resize
 from model.mask_decoder import MaskDecoder, PromptAnswers
+from model.mask_tensors import enlarge
 from model.prompt_encoder import PromptEncoder
 from model.sam1.config import Sam1Config, sam1_config
 from model.sam1.vit import TwoLinear, VisionTransformer
@@ -107,7 +108,8 @@ class Sam1(nn.Module):
     def to_image(self, low_res: Tensor, height: int, width: int) -> Tensor:
         """Return logits float32 [K, 1, height, width] in pixels of the image for `low_res` [K, 1, 4h, 4w]."""
         rows, columns = self.content_size(height, width)
-        return resize(resize(low_res, self.image_size)[..., :rows, :columns], (height, width))
+        square = enlarge(low_res[:, 0], (self.image_size, self.image_size))
+        return enlarge(square[:, :rows, :columns], (height, width))[:, None]
 
 
 def _count(points: Points | None, mask_logits: Tensor | None) -> int:

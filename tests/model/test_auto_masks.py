@@ -29,14 +29,17 @@ BASE = AutoMaskConfig(points_per_side=6, points_per_batch=7, pred_iou_thresh=0.7
 class Scripted(ImagePredictor):
     """Answers a click with three discs around it, speckled, more or less steep, and of a made-up IoU."""
 
-    def __init__(self, *, skips: bool = True) -> None:
-        self._skips = skips
+    def __init__(self, *, scores_objects: bool = True) -> None:
+        self._scores_objects = scores_objects
         self.asked = 0
 
     @property
+    def scores_objects(self) -> bool:
+        return self._scores_objects
+
+    @property
     def image(self) -> ImageEmbedding:
-        skips = (torch.empty(0), torch.empty(0)) if self._skips else None
-        return ImageEmbedding(torch.empty(0), skips, *self._size)
+        return ImageEmbedding(torch.empty(0), None, *self._size)
 
     def set_image(self, rgb: NDArray[np.uint8]) -> None:
         self._size = rgb.shape[:2]
@@ -268,8 +271,8 @@ def test_a_record_has_its_output_mode() -> None:
 
 def test_masks_of_sam1_are_tidied_at_full_size_and_untouched_ones_preferred() -> None:
     config = replace(BASE, box_nms_thresh=0.5, min_mask_region_area=40)
-    before = generate_masks(Scripted(skips=False), RGB, replace(config, min_mask_region_area=0))
-    after = generate_masks(Scripted(skips=False), RGB, config)
+    before = generate_masks(Scripted(scores_objects=False), RGB, replace(config, min_mask_region_area=0))
+    after = generate_masks(Scripted(scores_objects=False), RGB, config)
     tidied = [_plain_post_step(mask.mask, 40) for mask in before]
     scores = np.array([not changed for _, changed in tidied], dtype=np.float32)
     boxes = np.array([_xyxy(mask) for mask, _ in tidied], dtype=np.float32)
