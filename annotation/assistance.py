@@ -61,7 +61,7 @@ class SessionTools:
 
     def image_assistant(self, frames: FrameSource) -> ImageAssistant:
         """SAM on the frames of a video."""
-        return ImageAssistant(ImagePredictor(self._sam), frames)
+        return ImageAssistant(ImagePredictor(self._sam, precision=self._config.precision), frames)
 
     def tracker(self, video_id: str, frames: FrameSource, rules: PhaseRules) -> Tracker:
         """A tracker without prompts on a video; with rules of phase 2 it takes masks only."""

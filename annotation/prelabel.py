@@ -81,20 +81,22 @@ def propose(
                 f"Object {prompt.object_id} was selected on frame {prompt.first_frame}, "
                 "which is not an annotated one."
             )
+    config = SessionConfig() if config is None else config
+    predictor = ImagePredictor(model if sam is None else sam, precision=config.precision)
     if rules.propagates:
-        found = _by_tracking(
-            model, frames, positions, prompts, rules, config or SessionConfig(), sam or model
-        )
+        found = _by_tracking(model, frames, positions, prompts, rules, config, predictor)
     else:
-        found = _by_sam(sam or model, frames, frame_numbers, prompts)
+        found = _by_sam(predictor, frames, frame_numbers, prompts)
     return sorted(found, key=lambda prelabel: (prelabel.object_id, prelabel.frame))
 
 
 def _by_sam(
-    sam: Network, frames: FrameSource, frame_numbers: Sequence[int], prompts: Sequence[ObjectPrompt]
+    predictor: ImagePredictor,
+    frames: FrameSource,
+    frame_numbers: Sequence[int],
+    prompts: Sequence[ObjectPrompt],
 ) -> Iterator[Prelabel]:
     """Every prompt on every frame, each frame by itself."""
-    predictor = ImagePredictor(sam)
     for position, number in enumerate(frame_numbers if prompts else ()):
         predictor.set_image(frames[position])
         for prompt in prompts:
@@ -117,7 +119,7 @@ def _by_tracking(
     prompts: Sequence[ObjectPrompt],
     rules: PhaseRules,
     config: SessionConfig,
-    sam: Network,
+    predictor: ImagePredictor,
 ) -> Iterator[Prelabel]:
     """Objects selected on the same frame are tracked together, from there to both ends of the video."""
     masks_only = rules.tracker_prompts == "masks"
@@ -127,7 +129,7 @@ def _by_tracking(
         session.reset()
         start = positions[number]
         together = [prompt for prompt in prompts if prompt.first_frame == number]
-        _prompt(session, start, together, sam=sam if masks_only else None)
+        _prompt(session, start, together, predictor=predictor if masks_only else None)
         for result in session.propagate(start=start):
             yield from _prelabels(result, numbers[result.frame])
         for result in session.propagate(start=start - 1, reverse=True) if start else ():
@@ -135,14 +137,13 @@ def _by_tracking(
 
 
 def _prompt(
-    session: VideoSession, position: int, prompts: Sequence[ObjectPrompt], *, sam: Network | None
+    session: VideoSession, position: int, prompts: Sequence[ObjectPrompt], *, predictor: ImagePredictor | None
 ) -> None:
     """Give the session the selections of a frame, or SAM's masks of them."""
-    if sam is None:
+    if predictor is None:
         for prompt in prompts:
             session.add_points(position, prompt.object_id, [_click(prompt)], box=prompt.box)
         return
-    predictor = ImagePredictor(sam)
     predictor.set_image(session.frames[position])
     for prompt in prompts:
         answer = _ask_sam(predictor, prompt)

@@ -60,10 +60,12 @@ class SimulatedPeople:
     @cached_property
     def _tools(self) -> SessionTools:
         from annotation.assistance import SessionTools
+        from model.session_config import SessionConfig
 
         home, context = self._context.home, self._context
         return SessionTools(
             load_weights(home, context.round.checkpoint_hash),
+            config=SessionConfig(precision=context.settings.model.precision),
             sam=load_sam(home, context.settings.model.sam_checkpoint),
         )
 

@@ -129,14 +129,16 @@ def _known_rows(context: StageContext, digest: str) -> list[Row]:
 
 def evaluate_weights(context: StageContext, role: str, digest: str) -> list[Row]:
     """Rows of the `metrics` manifest for one set of weights."""
+    from model.session_config import SessionConfig
     from qa.evaluation import evaluate
 
     model = load_weights(context.home, digest)
+    config = SessionConfig(fill_hole_area=0, precision=context.settings.model.precision)
     videos = evaluation_set(context.home)
     return [
         row.to_row(round_id=context.round.round_id, role=role, checkpoint_hash=digest)
         for protocol in context.settings.evaluate.protocols
-        for row in evaluate(model, videos, protocol=protocol)
+        for row in evaluate(model, videos, protocol=protocol, session_config=config)
     ]
 
 

@@ -55,6 +55,7 @@ def _shards(context: StageContext) -> list[list[str]]:
 def _propose(context: StageContext, video: Video) -> list[Row]:
     from annotation.prelabel import ObjectPrompt, propose
     from engine.weights import load_sam, load_weights
+    from model.session_config import SessionConfig
 
     plan = [row for row in context.rows("plan", "plan") if row["video_id"] == video.video_id]
     prompts = [ObjectPrompt.from_plan(row) for row in plan]
@@ -64,6 +65,7 @@ def _propose(context: StageContext, video: Video) -> list[Row]:
         video.annotated_frames,
         prompts,
         rules=context.phase.rules,
+        config=SessionConfig(precision=context.settings.model.precision),
         sam=load_sam(context.home, context.settings.model.sam_checkpoint),
     )
     by_object = {row["object_id"]: row for row in plan}
