@@ -15,7 +15,7 @@ from torch import Tensor
 
 from model.errors import CheckpointError
 
-__all__ = ["Shapes", "State", "differences", "read_metadata", "read_tensors", "shapes_of"]
+__all__ = ["Shapes", "State", "differences", "read_metadata", "read_shapes", "read_tensors", "shapes_of"]
 
 State = dict[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
@@ -43,10 +43,23 @@ def read_tensors(path: Path) -> State:
     weights file at all.
     """
     if _is_pickled(path):
-        return _read_pickled(path)
+        # copied out of the mapped file, whose other content (an optimizer's, say) is never read
+        return {key: value.clone() for key, value in _state_dict(path).items()}
     try:
         with safe_open(path, framework="pt") as stream:
             return {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - not a mapping
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_shapes(path: Path) -> Shapes:
+    """Return names and shapes only; the weights are not read. Raises CheckpointError like `read_tensors`."""
+    if _is_pickled(path):
+        return shapes_of(_state_dict(path))
+    try:
+        with safe_open(path, framework="pt") as stream:
+            keys = list(stream.keys())
+            return {key: tuple(stream.get_slice(key).get_shape()) for key in keys}
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from error
 
@@ -117,13 +130,13 @@ def _first_bytes(path: Path) -> bytes:
         raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
 
 
-def _read_pickled(path: Path) -> State:
+def _state_dict(path: Path) -> State:
+    """The state dict in a torch archive, its tensors still in the file."""
     content = _unpickle(path)
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"checkpoint {path} holds no state dict (under the key 'model', or bare)")
-    # copied out of the mapped file, whose other content (an optimizer's, say) is never read
-    return {key: value.clone() for key, value in state.items()}
+    return state
 
 
 def _unpickle(path: Path) -> object:
