@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -30,7 +30,9 @@ __all__ = [
     "check_keys",
     "checkpoint_hash",
     "default_checkpoint",
+    "expected_shapes",
     "load_checkpoint",
+    "nearest_config",
     "read_info",
     "read_state",
     "save_checkpoint",
@@ -159,8 +161,8 @@ def _choose_config(path: Path, state: State, info: CheckpointInfo | None, size: 
     official = official_by_layout(layout_hash(shapes))
     if official is not None and size in (None, official.size):
         return sam2_config(official.size, version=official.version)
-    candidates = [sam2_config(size, version=v) for v in VERSIONS] if size else list(_all_configs())
-    return min(candidates, key=lambda config: _distance(shapes, _expected(config)))
+    candidates = [sam2_config(size, version=v) for v in VERSIONS] if size else _all_configs()
+    return _nearest(shapes, candidates)
 
 
 def _all_configs() -> Iterator[Sam2Config]:
@@ -169,9 +171,19 @@ def _all_configs() -> Iterator[Sam2Config]:
             yield sam2_config(size, version=version)
 
 
-def _expected(config: Sam2Config) -> Shapes:
+def expected_shapes(config: Sam2Config) -> Shapes:
+    """Return the shape of every entry of a network's state dict; no memory is taken for the weights."""
     with torch.device("meta"):
         return shapes_of(Sam2(config).state_dict())
+
+
+def nearest_config(shapes: Shapes) -> Sam2Config:
+    """Return the network, of any size and version, that has most entries in common with `shapes`."""
+    return _nearest(shapes, _all_configs())
+
+
+def _nearest(shapes: Shapes, candidates: Iterable[Sam2Config]) -> Sam2Config:
+    return min(candidates, key=lambda config: _distance(shapes, expected_shapes(config)))
 
 
 def _distance(found: Shapes, expected: Shapes) -> int:
@@ -185,7 +197,7 @@ def _check_fits(path: Path, state: State, model: Sam2) -> None:
     try:
         check_keys(state, shapes_of(model.state_dict()), where)
     except CheckpointError as error:
-        nearest = min(_all_configs(), key=lambda other: _distance(shapes_of(state), _expected(other)))
+        nearest = nearest_config(shapes_of(state))
         hint = f"The nearest size is {nearest.size!r} version {nearest.version}."
         if any(key.startswith(_TRANSFORMERS_PREFIX) for key in state):
             hint = (

@@ -83,7 +83,9 @@ def _sam2(
     )
 
 
-def _sam1(size: str, suffix: str, keys: int, parameters: int, sha256: str, byte_count: int) -> OfficialFile:
+def _sam1(
+    size: str, suffix: str, keys: int, parameters: int, layout: str, sha256: str, byte_count: int
+) -> OfficialFile:
     name = f"sam_{size}_{suffix}"  # the suffix is the beginning of the file's MD5
     return OfficialFile(
         name=name,
@@ -92,6 +94,7 @@ def _sam1(size: str, suffix: str, keys: int, parameters: int, sha256: str, byte_
         url=f"{_HOST}/segment_anything/{name}.pth",
         sha256=sha256,
         byte_count=byte_count,
+        layout=layout,
         key_count=keys,
         parameter_count=parameters,
     )
@@ -175,6 +178,7 @@ _ROWS = (
         "01ec64",
         314,
         93_735_472,
+        "86641a8f7847026c348e244c8b41292e85379ae0afd46270cf8c00be56395627",
         "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
         375_042_383,
     ),
@@ -183,6 +187,7 @@ _ROWS = (
         "0b3195",
         482,
         312_342_832,
+        "2782f23acee93d56889efe56a054c2552cf96c4dde5c1b4e99f620171d11cddc",
         "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
         1_249_524_607,
     ),
@@ -191,6 +196,7 @@ _ROWS = (
         "4b8939",
         594,
         641_090_608,
+        "266c2bcda1f0a23b2632dcaf8a9bed3d40e5b9c9a064d677c86506d1bfe57f7f",
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
         2_564_550_879,
     ),

@@ -9,6 +9,8 @@ from model.checkpoints import load_checkpoint
 from model.config import sam2_config
 from model.errors import CheckpointError
 from model.official import OFFICIAL_FILES, OfficialFile, layout_hash, official_by_layout, official_file
+from model.sam1.config import SAM1_SIZES
+from model.sam1.sam1 import Sam1
 from model.sam2 import Sam2
 from model.weights_file import shapes_of
 
@@ -31,6 +33,16 @@ def test_layouts_are_those_of_our_networks(row: OfficialFile) -> None:
     shapes = shapes_of(model.state_dict())
     assert layout_hash(shapes) == row.layout and official_by_layout(row.layout) is row
     assert len(shapes) == row.key_count
+    assert sum(p.numel() for p in model.parameters()) == row.parameter_count
+
+
+@pytest.mark.parametrize("size", list(SAM1_SIZES))
+def test_layouts_of_sam1_are_those_of_our_networks(size: str) -> None:
+    (row,) = (row for row in OFFICIAL_FILES.values() if row.family == "SAM 1" and row.size == size)
+    with torch.device("meta"):
+        model = Sam1(SAM1_SIZES[size])
+    shapes = shapes_of(model.state_dict())
+    assert layout_hash(shapes) == row.layout and len(shapes) == row.key_count
     assert sum(p.numel() for p in model.parameters()) == row.parameter_count
 
 
