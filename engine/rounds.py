@@ -80,10 +80,7 @@ def base_checkpoint_path(home: EngineHome) -> Path:
     from model.checkpoints import default_checkpoint
 
     configured = home.settings.model.checkpoint
-    path = Path(configured) if configured else default_checkpoint()
-    if not path.is_file():
-        raise RoundError(f"Checkpoint {path} (setting `model.checkpoint`) does not exist.")
-    return path
+    return weights_path(configured, "model.checkpoint") if configured else default_checkpoint()
 
 
 def sam_checkpoint(home: EngineHome) -> str:
@@ -96,9 +93,24 @@ def sam_checkpoint(home: EngineHome) -> str:
         return ""
     from model.sam1.checkpoints import read_sam1_info
 
-    path = Path(configured)
-    if not path.is_file():
-        raise RoundError(f"Checkpoint {path} (setting `model.sam_checkpoint`) does not exist.")
+    path = weights_path(configured, "model.sam_checkpoint")
     if read_sam1_info(path) is None:
         raise RoundError(f"Checkpoint {path} (setting `model.sam_checkpoint`) holds no SAM 1 network.")
     return store_checkpoint(home, path)
+
+
+def weights_path(configured: str, setting: str) -> Path:
+    """File that a setting names by its path, or by the name it was pulled by; RoundError if it is not there."""
+    from model.download import pulled_path
+
+    path = Path(configured)
+    if path.is_file():
+        return path
+    pulled = pulled_path(configured)
+    if pulled is None:
+        raise RoundError(f"Checkpoint {path} (setting `{setting}`) does not exist.")
+    if not pulled.is_file():
+        raise RoundError(
+            f"{configured} (setting `{setting}`) is not on this machine. Run `engine model pull {configured}`."
+        )
+    return pulled

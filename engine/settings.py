@@ -62,7 +62,7 @@ class ModelSettings(Section):
     )
     sam_checkpoint: str = Field(
         "",
-        description="SAM 1 weights for masks on single frames (phases 1 and 2). "
+        description="SAM 1 weights, as above, for masks on single frames (phases 1 and 2). "
         "Empty: the network itself does it. A round keeps their SHA-256.",
     )
     image_size: int = Field(0, ge=0, description="Input side in pixels. 0: as the checkpoint says.")

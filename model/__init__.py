@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from model.auto_masks import FoundMask, generate_masks
     from model.builder import build_sam2
     from model.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint, save_checkpoint
+    from model.download import pull
     from model.errors import CheckpointError, ModelError, PromptError, TrainingError
     from model.frame_result import FrameResult
     from model.frame_source import FrameSource
     from model.image_predictor import ImagePredictor, ImagePrompt, MaskPrediction
+    from model.official import official_file
     from model.prompts import Box, Click
     from model.runtime import compile_parts, inference, pick_device
     from model.sam2 import Sam2
@@ -51,7 +53,9 @@ __all__ = [
     "generate_masks",
     "inference",
     "load_checkpoint",
+    "official_file",
     "pick_device",
+    "pull",
     "save_checkpoint",
 ]
 
@@ -62,10 +66,12 @@ _HOMES = MappingProxyType(
         "auto_masks": ("FoundMask", "generate_masks"),
         "builder": ("build_sam2",),
         "checkpoints": ("checkpoint_hash", "default_checkpoint", "load_checkpoint", "save_checkpoint"),
+        "download": ("pull",),
         "errors": ("CheckpointError", "ModelError", "PromptError", "TrainingError"),
         "frame_result": ("FrameResult",),
         "frame_source": ("FrameSource",),
         "image_predictor": ("ImagePredictor", "ImagePrompt", "MaskPrediction"),
+        "official": ("official_file",),
         "prompts": ("Box", "Click"),
         "runtime": ("compile_parts", "inference", "pick_device"),
         "sam2": ("Sam2",),

@@ -87,7 +87,7 @@ class _Transfer:
                     most = max(most, self._size())
                     if fruitless >= RETRIES:
                         raise self._failed(error) from error
-                    sleep(_PAUSES_S[min(fruitless, len(_PAUSES_S) - 1)])
+                    sleep(_PAUSES_S[min(max(fruitless - 1, 0), len(_PAUSES_S) - 1)])
                 except httpx.RequestError as error:  # redirects without end, an undecodable answer
                     raise self._failed(error) from error
 

@@ -199,10 +199,33 @@ def model_info(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """What a checkpoint holds: size, parameters, input side, hash."""
+    """What a checkpoint holds: whose network, size, parameters, hashes; exit code 1 if no network takes it."""
     from engine.cli.model import info
 
-    info(checkpoint, as_json=as_json)
+    raise typer.Exit(info(checkpoint, as_json=as_json))
+
+
+@model_app.command("list")
+def model_list(as_json: JsonFlag = False) -> None:
+    """The published weights that `engine model pull` fetches."""
+    from engine.cli.model import pullable
+
+    pullable(as_json=as_json)
+
+
+@model_app.command("pull")
+def model_pull(
+    name: Annotated[str, typer.Argument(help="One of `engine model list`, say sam2.1_hiera_tiny.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for it. Default: the user's cache folder.")] = None,
+    mirror: Annotated[
+        str, typer.Option("--from", metavar="URL", help="Another http(s) address of the same file.")
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Fetch published weights; run again after a break, it goes on. Only the exact published file is accepted."""
+    from engine.cli.model import pull
+
+    pull(name, out, mirror, as_json=as_json)
 
 
 @model_app.command("check")

@@ -1,4 +1,4 @@
-"""`engine model …`: info, check, train, pretrain, evaluate."""
+"""`engine model …`: list, pull, info, check, train, pretrain, evaluate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.cli.show import next_step, out, print_json, print_table, say
+from engine.cli.show import err, next_step, out, print_json, print_table, say
 from engine.errors import RoundError, SettingsError
 from engine.home import EngineHome
 from engine.phases import PromptMode
@@ -16,26 +16,76 @@ DONE, FAILED = 0, 1
 STEPS_PER_LINE = 100
 
 
-def info(checkpoint: Path | None, *, as_json: bool) -> None:
-    """Print what a checkpoint holds."""
-    from model.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint
+def info(checkpoint: Path | None, *, as_json: bool) -> int:
+    """Print what a weights file holds; returns the exit code, FAILED when no network takes it."""
+    from model.checkpoint_report import describe_checkpoint
+    from model.checkpoints import default_checkpoint
 
-    path = checkpoint or default_checkpoint()
-    model = load_checkpoint(path)
+    report = describe_checkpoint(checkpoint or default_checkpoint())
     facts = {
-        "file": str(path),
-        "sha256": checkpoint_hash(path),
-        "bytes": path.stat().st_size,
-        "size": model.config.size,
-        "version": model.config.version,
-        "image_size": model.image_size,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "keys": len(model.state_dict()),
+        "file": str(report.path),
+        "what": report.verdict,
+        "loads": not report.differences,
+        "sha256": report.sha256,
+        "bytes": report.byte_count,
+        "family": report.family,
+        "size": report.size,
+        "image_size": report.image_size,
+        "parameters": report.parameters,
+        "keys": report.keys,
+        "layout": report.layout,
+        "official": report.official.name if report.official else "",
+        "differences": report.differences,
+        "metadata": dict(report.metadata),
     }
     if as_json:
         print_json(facts)
     else:
-        print_table(("what", "value"), [(key, str(value)) for key, value in facts.items()])
+        print_table(("what", "value"), [(key, str(value)) for key, value in facts.items() if value != ""])
+    return FAILED if report.differences else DONE
+
+
+def pull(name: str, folder: Path | None, mirror: str, *, as_json: bool) -> None:
+    """Fetch a published weights file, with a progress bar, and say how to use it."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from model.download import pull as fetch
+    from model.official import official_file
+
+    file = official_file(name)
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    with Progress(*columns, console=err, transient=True) as bars:
+        bar = bars.add_task(file.name, total=file.byte_count)
+        pulled = fetch(
+            file,
+            folder,
+            mirror=mirror,
+            progress=lambda done, total: bars.update(bar, completed=done, total=total or file.byte_count),
+        )
+    if as_json:
+        facts = {"file": str(pulled.path), "sha256": pulled.sha256, "bytes": pulled.byte_count}
+        print_json({"name": file.name, "fetched": pulled.fetched, **facts})
+        return
+    say(f"{'Fetched' if pulled.fetched else 'Already there, and good:'} [bold]{pulled.path}[/]")
+    key = "sam_checkpoint" if file.family == "SAM 1" else "checkpoint"
+    value = str(pulled.path.absolute()) if folder else file.name
+    next_step(f'write {key} = "{value}" under \\[model] in engine.toml')
+
+
+def pullable(*, as_json: bool) -> None:
+    """Print the published files that `pull` knows."""
+    from model.download import cache_folder
+    from model.official import OFFICIAL_FILES
+
+    rows = [
+        (row.name, row.family, row.size, row.parameter_count, (cache_folder() / row.filename).exists())
+        for row in OFFICIAL_FILES.values()
+    ]
+    columns = ("name", "family", "size", "parameters", "pulled")
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table(columns, [(*row[:3], f"{row[3] / 1e6:.1f} M", "yes" if row[4] else "") for row in rows])
 
 
 def check(golden: Path | None) -> int:
