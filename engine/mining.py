@@ -56,7 +56,8 @@ def mine_clip(home: EngineHome, video: Video, *, frames: int, step: int) -> Extr
         min_stability=DOUBTFUL_STABILITY,
         max_masklets=MOST_SHOWN,
     )
-    found = generate_masklets(load_weights(home, base_checkpoint(home)), clip, config)
+    model = load_weights(home, base_checkpoint(home))
+    found = generate_masklets(model, clip, config, precision=home.settings.model.precision)
     return ExtraFilmstrip(
         title=f"{video.name}: automatic masklets of a natural video",
         text=(

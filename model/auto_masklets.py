@@ -21,6 +21,7 @@ from model.overlap import distinct
 from model.point_grids import Crop, crops, even_grid
 from model.point_search import ask_points, full_size
 from model.postprocess import drop_specks, fill_holes
+from model.runtime import Precision
 from model.sam2 import Sam2
 from model.video_session import FrameResult, FrameSource, SessionConfig, VideoSession
 from storage.masks import Rle, decode, encode, iou_matrix, is_empty
@@ -68,21 +69,28 @@ class _Track:
 
 
 def generate_masklets(
-    model: Sam2, frames: FrameSource, config: AutoMaskletConfig | None = None
+    model: Sam2,
+    frames: FrameSource,
+    config: AutoMaskletConfig | None = None,
+    *,
+    precision: Precision = "auto",
 ) -> list[AutoMasklet]:
     """Find objects on the first frame of `frames` and track them to the last; the surest come first.
 
-    Raises PromptError when there is no frame.
+    `precision` is as in `model.runtime.inference`. Raises PromptError when there is no frame.
     """
     config = AutoMaskletConfig() if config is None else config
     if len(frames) == 0:
         raise PromptError("there is no frame to look for objects on")
-    candidates = _distinct(_candidates(model, frames[0], config), config.duplicate_iou)
+    predictor = ImagePredictor(model, precision=precision)
+    candidates = _distinct(_candidates(predictor, frames[0], config), config.duplicate_iou)
     candidates = sorted(candidates, key=lambda c: -c.predicted_iou)[: config.max_masklets]
     candidates.sort(key=_preference)
     if not candidates:
         return []
-    tracks = _track(model, frames, candidates, config)
+    session_config = SessionConfig(object_batch=config.object_batch, fill_hole_area=0, precision=precision)
+    session = VideoSession(model, frames, config=session_config)
+    tracks = _track(session, candidates, _min_region(frames.height, frames.width, config))
     kept = _distinct_tracks(tracks, config.masklet_duplicate_iou)
     found = [_masklet(candidates[index], tracks[index]) for index in kept]
     return sorted(found, key=lambda masklet: -masklet.predicted_iou)
@@ -96,9 +104,10 @@ def _preference(candidate: _Candidate) -> tuple[float, float]:
 # --- the first frame
 
 
-def _candidates(model: Sam2, rgb: NDArray[np.uint8], config: AutoMaskletConfig) -> list[_Candidate]:
+def _candidates(
+    predictor: ImagePredictor, rgb: NDArray[np.uint8], config: AutoMaskletConfig
+) -> list[_Candidate]:
     """Ask about every grid point of every crop; duplicates within a crop are already gone."""
-    predictor = ImagePredictor(model)
     grids = [even_grid(count) for count in config.points_per_side]
     found: list[_Candidate] = []
     height, width = rgb.shape[:2]
@@ -169,16 +178,11 @@ def _distinct(candidates: Sequence[_Candidate], max_iou: float) -> list[_Candida
 # --- the other frames
 
 
-def _track(
-    model: Sam2, frames: FrameSource, candidates: Sequence[_Candidate], config: AutoMaskletConfig
-) -> list[_Track]:
+def _track(session: VideoSession, candidates: Sequence[_Candidate], min_region: int) -> list[_Track]:
     """Track all candidates together, a batch of objects at a time on each frame."""
-    session_config = SessionConfig(object_batch=config.object_batch, fill_hole_area=0)
-    session = VideoSession(model, frames, config=session_config)
     for index, candidate in enumerate(candidates):
         session.add_mask(0, index, decode(candidate.mask))
     tracks = [_Track() for _ in candidates]
-    min_region = _min_region(frames.height, frames.width, config)
     for result in session.propagate_in_batches(start=0):
         _extend(tracks, result, min_region)
     for track, candidate in zip(tracks, candidates, strict=True):

@@ -183,6 +183,7 @@ def evaluate(home: EngineHome, checkpoint: Path | None, *, as_json: bool) -> Non
     from engine.rounds import champion_checkpoint
     from engine.stages.evaluate import evaluation_set
     from engine.weights import load_file, load_weights
+    from model.session_config import SessionConfig
     from qa.evaluation import evaluate as score
 
     videos = evaluation_set(home)
@@ -192,9 +193,11 @@ def evaluate(home: EngineHome, checkpoint: Path | None, *, as_json: bool) -> Non
         model = load_file(checkpoint, home.settings.model)
     else:
         model = load_weights(home, champion_checkpoint(home))
+    config = SessionConfig(fill_hole_area=0, precision=home.settings.model.precision)
     found = {}
     for protocol in home.settings.evaluate.protocols:
-        (mean,) = (row for row in score(model, videos, protocol=protocol) if row.is_mean)
+        rows = score(model, videos, protocol=protocol, session_config=config)
+        (mean,) = (row for row in rows if row.is_mean)
         found[protocol] = {"j": round(mean.j, 2), "f": round(mean.f, 2), "jf": round(mean.jf, 2)}
     if as_json:
         print_json(found)

@@ -84,6 +84,7 @@ def _mine(context: StageContext, video: Video) -> list[Row]:
         load_weights(context.home, context.round.checkpoint_hash),
         context.home.library.frames(video),
         context.settings.grid,
+        precision=context.settings.model.precision,
     )
     known = _known_first_masks(context, video)
     fresh = [masklet for masklet in found if _is_new(context, masklet, known)]
