@@ -16,7 +16,7 @@ import numpy.typing as npt
 from annotation.errors import ActionError
 from annotation.work import PhaseRules
 from model.frame_result import FrameResult
-from model.image_model import Network
+from model.image_model import ImageEmbedding, Network
 from model.image_predictor import ImagePredictor
 from model.prompts import Box, Click
 from model.sam2 import Sam2
@@ -82,19 +82,22 @@ class SessionTools:
 
 
 class ImageAssistant:
-    """SAM: a mask of one frame from clicks and a box on that frame alone."""
+    """SAM: a mask of one frame from clicks and a box on that frame alone.
 
-    def __init__(self, predictor: ImagePredictor, frames: FrameSource) -> None:
+    The `kept_images` frames shown last (16 MB each with SAM 2 at 1024 pixels, 4 MB with SAM 1) need not be encoded
+    again when the person comes back to them.
+    """
+
+    def __init__(self, predictor: ImagePredictor, frames: FrameSource, *, kept_images: int = 8) -> None:
         self._predictor = predictor
         self._frames = frames
-        self._current: int | None = None
+        self._kept_images = kept_images
+        self._images: OrderedDict[int, ImageEmbedding] = OrderedDict()
         self._previous: dict[int, Logits] = {}
 
     def answer(self, position: int, clicks: Sequence[Click], box: Box | None) -> Answer:
         """The best mask under all prompts of the frame; an earlier answer goes in as a prompt, too."""
-        if position != self._current:
-            self._predictor.set_image(self._frames[position])
-            self._current = position
+        self._show(position)
         prediction = self._predictor.predict(
             clicks,
             box=box,
@@ -105,6 +108,17 @@ class ImageAssistant:
         if prediction.masks[best].any():
             self._previous[position] = prediction.low_res_logits[best]
         return Answer(position, prediction.masks[best], float(prediction.ious[best].clip(0, 1)))
+
+    def _show(self, position: int) -> None:
+        """Make the predictor look at a frame."""
+        if position in self._images:
+            self._predictor.set_embedding(self._images[position])
+        else:
+            self._predictor.set_image(self._frames[position])
+            self._images[position] = self._predictor.image
+        self._images.move_to_end(position)
+        while len(self._images) > self._kept_images:
+            self._images.popitem(last=False)
 
     def forget(self, position: int) -> None:
         """The next answer on that frame starts anew."""

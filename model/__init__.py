@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from model.official import official_file
     from model.prompts import Box, Click
     from model.runtime import compile_parts, inference, pick_device
+    from model.sam1.checkpoints import load_sam1
+    from model.sam1.sam1 import Sam1, build_sam1
     from model.sam2 import Sam2
     from model.video_session import SessionConfig, VideoSession
 
@@ -41,10 +43,12 @@ __all__ = [
     "MaskPrediction",
     "ModelError",
     "PromptError",
+    "Sam1",
     "Sam2",
     "SessionConfig",
     "TrainingError",
     "VideoSession",
+    "build_sam1",
     "build_sam2",
     "checkpoint_hash",
     "compile_parts",
@@ -53,6 +57,7 @@ __all__ = [
     "generate_masks",
     "inference",
     "load_checkpoint",
+    "load_sam1",
     "official_file",
     "pick_device",
     "pull",
@@ -74,6 +79,8 @@ _HOMES = MappingProxyType(
         "official": ("official_file",),
         "prompts": ("Box", "Click"),
         "runtime": ("compile_parts", "inference", "pick_device"),
+        "sam1.checkpoints": ("load_sam1",),
+        "sam1.sam1": ("Sam1", "build_sam1"),
         "sam2": ("Sam2",),
         "video_session": ("SessionConfig", "VideoSession"),
     }
