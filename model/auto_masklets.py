@@ -192,9 +192,9 @@ def _track(session: VideoSession, candidates: Sequence[_Candidate], min_region: 
 
 
 def _extend(tracks: Sequence[_Track], result: FrameResult, min_region: int) -> None:
-    for row, index in enumerate(result.object_ids):
+    for row, (index, mask) in enumerate(zip(result.object_ids, result.each_mask(), strict=True)):
         track = tracks[index]
-        track.masks.append(encode(_clean(result.logits[row] > 0, min_region)))
+        track.masks.append(encode(_clean(mask, min_region)))
         track.predicted_ious.append(float(result.predicted_ious[row]))
         track.stabilities.append(float(result.stabilities[row]))
         track.object_scores.append(float(result.object_scores[row]))

@@ -11,14 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["drop_specks", "fill_holes", "fill_logit_holes", "tidy_logits", "without_overlap"]
+__all__ = ["drop_specks", "fill_holes", "fill_logit_holes", "tidy_logits"]
 
 BoolMask = NDArray[np.bool_]
 Logits = NDArray[np.float32]
 
 _FILLED_LOGIT = 0.1  # barely inside, as the published video predictor fills
 _TIDY_LOGIT = 10.0  # surely inside, as the published image predictor fills; specks get the negative
-_CLAIMED_LOGIT = -10.0
 
 
 def fill_holes(mask: BoolMask, max_area: float) -> BoolMask:
@@ -76,14 +75,6 @@ def tidy_logits(
             if regions is not None:
                 tidy[index][regions] = value
     return tidy
-
-
-def without_overlap(logits: Logits) -> Logits:
-    """Return `logits` float32 [N, H, W] in which a pixel belongs to the object of the highest logit only."""
-    if logits.shape[0] <= 1:
-        return logits
-    owner = np.arange(logits.shape[0])[:, None, None] == logits.argmax(axis=0)
-    return cast(Logits, np.where(owner, logits, np.minimum(logits, np.float32(_CLAIMED_LOGIT))))
 
 
 def _small_regions(mask: BoolMask, max_area: float) -> BoolMask | None:

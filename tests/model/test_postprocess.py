@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from model.postprocess import drop_specks, fill_holes, fill_logit_holes, tidy_logits, without_overlap
+from model.postprocess import drop_specks, fill_holes, fill_logit_holes, tidy_logits
 
 
 def _mask(*rows: str) -> np.ndarray:
@@ -45,11 +45,6 @@ def test_holes_of_logits_are_raised_just_above_zero() -> None:
     assert np.array_equal(filled[0] > 0, fill_holes(RING, 2))
     assert filled[0, 1, 1] == np.float32(0.1)
     assert logits[0, 1, 1] == -5.0
-
-
-def test_overlap_goes_to_the_highest_logit() -> None:
-    logits = np.array([[[3.0, -1.0]], [[5.0, -2.0]]], dtype=np.float32)
-    assert without_overlap(logits).tolist() == [[[-10.0, -1.0]], [[5.0, -10.0]]]
 
 
 def test_logits_are_tidied_both_ways_as_given() -> None:
