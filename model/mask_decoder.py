@@ -22,7 +22,10 @@ from model.two_way import TwoWayTransformer
 __all__ = ["ABSENT_LOGIT", "DecoderOutput", "MaskDecoder", "PromptAnswers"]
 
 ABSENT_LOGIT = -1024.0  # every mask logit of an object that is judged absent
-_CHUNK_BYTES = 16 * 2**20  # on a CPU, maps of the prompts in work together should stay in its cache
+# on a CPU, what is worked on at a time should fit into its caches: the pixels of a few prompts, and when
+# drawing masks a few of their pixels
+_CHUNK_BYTES = 8 * 2**20
+_BLOCK_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class _Reading:
     """What the transformer made of some prompts; candidate 0 is the single mask."""
 
     pixels: Tensor  # [N, hw, C]
-    skips: tuple[Tensor, ...]  # [N or 1, hw, C] and [N or 1, 4hw, C/2]
+    skips: tuple[Tensor, ...]  # [N or 1, hw, 4, C/4] and [N or 1, hw, 16, C/8], or none
     grid: tuple[int, int]  # h, w
     tokens: Tensor  # mask tokens [N, 1+M, C]
     ious: Tensor  # [N, 1+M]
@@ -166,7 +169,7 @@ class MaskDecoder(nn.Module):
         height, width = embedding.shape[-2:]
         source, place = _by_pixel(embedding + dense), _by_pixel(position)
         tokens = torch.cat((self._output_tokens(sparse.shape[0]), sparse), dim=1)  # N L C
-        skips = self._skips(high_res, height, width)
+        skips = () if high_res is None else _arrange(high_res, height, width)
         shared = self.transformer.project(source, place, tokens=tokens.shape[0] * tokens.shape[1])
         step = _chunk(source, tokens.shape[0])
         for first in range(0, max(1, tokens.shape[0]), step):
@@ -240,55 +243,50 @@ class MaskDecoder(nn.Module):
         pairs = zip(networks, tokens[:, asked].unbind(1), strict=True)
         return torch.stack([network(token) for network, token in pairs], dim=1)
 
-    # --- from pixels to masks: a transposed convolution of kernel and stride 2 is a product with 2·2 outputs
-    # for every pixel; they stay beside each other until the masks are put in order
-
     def _draw(self, reading: _Reading, brushes: Tensor) -> Tensor:
         """Return mask logits [N, M, 4h, 4w] for brushes [N, M, C/8]."""
-        first, norm, second = self._upscaler()
-        skip, last_skip = reading.skips
-        y = torch.unflatten(reading.pixels @ _product(first) + skip, 2, (4, -1)).flatten(1, 2)  # N 4hw C/4
-        y = F.gelu(F.layer_norm(y, y.shape[-1:], norm.weight, norm.bias, norm.eps))
-        y = F.gelu(y @ _product(second) + last_skip)  # N 4hw C/2
-        y = torch.unflatten(y, 2, (4, -1)).flatten(1, 2)  # N 16hw C/8
-        masks = torch.unflatten(brushes @ y.transpose(1, 2), 2, (*reading.grid, 2, 2, 2, 2))
+        pixels, skips = reading.pixels, reading.skips
+        step = _block(pixels)
+        blocks = [
+            brushes @ self._upscale(pixels[:, i : i + step], *(s[:, i : i + step] for s in skips))
+            for i in range(0, pixels.shape[1], step)
+        ]
+        masks = torch.unflatten(torch.cat(blocks, dim=2), 2, (*reading.grid, 2, 2, 2, 2))
         return masks.permute(0, 1, 2, 4, 6, 3, 5, 7).flatten(5, 7).flatten(2, 4)  # N M 4h 4w
 
-    def _skips(
-        self, high_res: tuple[Tensor, Tensor] | None, height: int, width: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return what is added to the products: [B, hw, C] and [B, 4hw, C/2], the biases included."""
-        first, _, second = self._upscaler()
-        bias, last_bias = _bias(first), _bias(second)
-        if high_res is None:
-            return bias, last_bias
-        fine, middle = high_res
-        middle = torch.unflatten(torch.unflatten(middle, 3, (width, 2)), 2, (height, 2))  # B C/4 h 2 w 2
-        fine = torch.unflatten(
-            torch.unflatten(fine, 3, (width, 2, 2)), 2, (height, 2, 2)
-        )  # B C/8 h 2 2 w 2 2
-        return (
-            middle.permute(0, 2, 4, 3, 5, 1).flatten(3, 5).flatten(1, 2) + bias,
-            fine.permute(0, 2, 5, 3, 6, 4, 7, 1).flatten(5, 7).flatten(1, 4) + last_bias,
-        )
-
-    def _upscaler(self) -> tuple[nn.ConvTranspose2d, LayerNorm2d, nn.ConvTranspose2d]:
+    def _upscale(self, pixels: Tensor, skip: Tensor | None = None, last_skip: Tensor | None = None) -> Tensor:
+        """Return [N, C/8, P·16] for P pixels [N, P, C]; skips [N or 1, P, 4, C/4] and [N or 1, P, 16, C/8]."""
         first, norm, _, second, _ = self.output_upscaling
-        return cast(nn.ConvTranspose2d, first), cast(LayerNorm2d, norm), cast(nn.ConvTranspose2d, second)
+        y = _transposed(pixels, cast(nn.ConvTranspose2d, first))  # N P 4 C/4
+        y = F.gelu(_norm_channels(y if skip is None else y.add_(skip), cast(LayerNorm2d, norm)))
+        y = _transposed(y, cast(nn.ConvTranspose2d, second)).flatten(2, 3)  # N P 16 C/8
+        y = F.gelu(y if last_skip is None else y.add_(last_skip))
+        return y.flatten(1, 2).transpose(1, 2)
+
+
+def _transposed(x: Tensor, convolution: nn.ConvTranspose2d) -> Tensor:
+    """A transposed convolution of kernel and stride 2: four outputs [..., 4, C'] for every pixel [..., C]."""
+    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # 4·C' C
+    return torch.unflatten(F.linear(x, weight, convolution.get_parameter("bias").repeat(4)), -1, (4, -1))
+
+
+def _norm_channels(x: Tensor, norm: LayerNorm2d) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
+
+
+def _arrange(high_res: tuple[Tensor, Tensor], height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Put each pixel's part of the skips together: [B, hw, 4, C/4] and [B, hw, 16, C/8], as drawing uses them."""
+    fine, middle = high_res
+    middle = torch.unflatten(torch.unflatten(middle, 3, (width, 2)), 2, (height, 2))  # B C/4 h 2 w 2
+    fine = torch.unflatten(torch.unflatten(fine, 3, (width, 2, 2)), 2, (height, 2, 2))  # B C/8 h 2 2 w 2 2
+    return (
+        middle.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2),
+        fine.permute(0, 2, 5, 3, 6, 4, 7, 1).flatten(3, 6).flatten(1, 2),
+    )
 
 
 def _by_pixel(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2).contiguous()  # B hw C
-
-
-def _product(convolution: nn.ConvTranspose2d) -> Tensor:
-    """Return a transposed convolution's weight as a matrix [C, 2·2·C']."""
-    return convolution.weight.permute(0, 2, 3, 1).flatten(1)
-
-
-def _bias(convolution: nn.ConvTranspose2d) -> Tensor:
-    """Return its bias [1, 1, 2·2·C']."""
-    return convolution.get_parameter("bias").repeat(4)[None, None]
 
 
 def _rows(x: Tensor, rows: slice) -> Tensor:
@@ -297,10 +295,18 @@ def _rows(x: Tensor, rows: slice) -> Tensor:
 
 
 def _chunk(pixels: Tensor, count: int) -> int:
-    """How many of `count` prompts to work on together."""
+    """How many of `count` prompts to work on together, for pixels [N or 1, hw, C]."""
     if pixels.device.type != "cpu":
         return max(1, count)
     return max(1, _CHUNK_BYTES // (4 * pixels[0].numel()))
+
+
+def _block(pixels: Tensor) -> int:
+    """How many of the pixels [N, hw, C] to upscale together, to 2·C numbers each."""
+    count, length, channels = pixels.shape
+    if pixels.device.type != "cpu":
+        return length
+    return max(1, _BLOCK_BYTES // max(1, 8 * count * channels))
 
 
 def _answers(rows: Tensor, output: DecoderOutput, min_iou: float) -> PromptAnswers:
