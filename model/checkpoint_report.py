@@ -9,9 +9,8 @@ from pathlib import Path
 
 from model.checkpoints import checkpoint_hash, expected_shapes, nearest_config, read_info
 from model.official import OfficialFile, layout_hash, official_by_layout
-from model.sam1.checkpoints import is_sam1, read_sam1_info, sam1_shapes
-from model.sam1.config import SAM1_SIZES, Sam1Config
-from model.weights_file import Shapes, differences, read_metadata, read_shapes
+from model.sam1.checkpoints import is_sam1, nearest_sam1_config, sam1_shapes
+from model.weights_file import Shapes, differences, read_shapes
 
 __all__ = ["CheckpointReport", "describe_checkpoint"]
 
@@ -77,11 +76,5 @@ def _sam2(path: Path, shapes: Shapes) -> tuple[str, str, int, Shapes]:
 
 
 def _sam1(path: Path, shapes: Shapes) -> tuple[str, str, int, Shapes]:
-    config = _own_sam1(path) or min(
-        SAM1_SIZES.values(), key=lambda row: len(shapes.items() ^ sam1_shapes(row).items())
-    )
+    config = nearest_sam1_config(path, shapes)
     return "SAM 1", config.size, config.image_size, sam1_shapes(config)
-
-
-def _own_sam1(path: Path) -> Sam1Config | None:
-    return read_sam1_info(path) if "sam1" in read_metadata(path) else None

@@ -11,16 +11,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
-from model.checkpoints import check_keys, read_state
 from model.config import DecoderConfig
 from model.errors import CheckpointError, ModelError
 from model.sam1.config import SAM1_SIZES, Sam1Config
 from model.sam1.sam1 import Sam1
-from model.weights_file import Shapes, read_metadata, shapes_of
+from model.weights_file import Shapes, differences, read_metadata, read_shapes, read_tensors, shapes_of
 
-__all__ = ["is_sam1", "load_sam1", "read_sam1_info", "sam1_shapes", "save_sam1"]
+__all__ = ["is_sam1", "load_sam1", "nearest_sam1_config", "read_sam1_info", "sam1_shapes", "save_sam1"]
 
 # as for SAM 2, all that a file of ours says about itself is one entry, so that equal content gives equal bytes
 _METADATA_KEY = "sam1"
@@ -34,9 +32,8 @@ def load_sam1(path: Path, *, image_size: int | None = None, device: str | torch.
     naming what differs when the file is missing, damaged, cut short or holds another network.
     """
     path = Path(path)
-    state = read_state(path)
-    config = _config(path, state)
-    check_keys(state, sam1_shapes(config), f"checkpoint {path} does not fit SAM 1 size {config.size!r}")
+    state = read_tensors(path)
+    config = _fitting_config(path, shapes_of(state))
     with torch.device("meta"):
         model = Sam1(config if image_size is None else replace(config, image_size=image_size))
     model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
@@ -46,19 +43,16 @@ def load_sam1(path: Path, *, image_size: int | None = None, device: str | torch.
 def read_sam1_info(path: Path) -> Sam1Config | None:
     """Return the numbers of the SAM 1 network in a file, None where the file holds another network.
 
-    Raises CheckpointError when the file is missing or damaged, or when keys are missing or in excess.
+    The weights are not read. Raises CheckpointError when the file is missing or damaged, or when keys are missing
+    or in excess.
     """
     path = Path(path)
-    state = read_state(path)
-    if not is_sam1(state):
-        return None
-    config = _config(path, state)
-    check_keys(state, sam1_shapes(config), f"checkpoint {path} does not fit SAM 1 size {config.size!r}")
-    return config
+    shapes = read_shapes(path)
+    return _fitting_config(path, shapes) if is_sam1(shapes) else None
 
 
 def is_sam1(state: Mapping[str, object]) -> bool:
-    """Whether the names in a state dict are those of SAM 1 (any size, complete or not)."""
+    """Whether the names in a state dict (or in its shapes) are those of SAM 1, of any size, complete or not."""
     return any(mark in state for mark in _MARKS)
 
 
@@ -85,15 +79,21 @@ def sam1_shapes(config: Sam1Config) -> Shapes:
         return shapes_of(Sam1(config).state_dict())
 
 
-def _config(path: Path, state: Mapping[str, Tensor]) -> Sam1Config:
-    """What the file says about itself, or else the published size with the most shapes in common."""
-    if not is_sam1(state):
+def nearest_sam1_config(path: Path, shapes: Shapes) -> Sam1Config:
+    """Return what a file says about itself, or else the published size that has most entries in common with it."""
+    return _own_config(path) or min(
+        SAM1_SIZES.values(), key=lambda row: len(shapes.items() ^ sam1_shapes(row).items())
+    )
+
+
+def _fitting_config(path: Path, shapes: Shapes) -> Sam1Config:
+    if not is_sam1(shapes):
         raise CheckpointError(f"checkpoint {path} holds no SAM 1 network (no {_MARKS[0]})")
-    own = _own_config(path)
-    if own is not None:
-        return own
-    found = shapes_of(state)
-    return min(SAM1_SIZES.values(), key=lambda config: len(found.items() ^ sam1_shapes(config).items()))
+    config = nearest_sam1_config(path, shapes)
+    problems = differences(shapes, sam1_shapes(config))
+    if problems:
+        raise CheckpointError(f"checkpoint {path} does not fit SAM 1 size {config.size!r}: {problems}")
+    return config
 
 
 def _own_config(path: Path) -> Sam1Config | None:
