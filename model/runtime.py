@@ -88,11 +88,11 @@ def _is_lowered(device: torch.device, precision: Precision) -> bool:
 def compile_parts(model: Sam2, *, mode: CompileMode = "default", backend: str = "inductor") -> Sam2:
     """Compile the parts of a network in place with `torch.compile`, and return it.
 
-    The parts are those of the official `vos_optimized` build: image encoder, memory attention, memory encoder,
-    prompt encoder and mask decoder. Their `forward` methods are replaced, not the modules, so that state-dict keys
-    and checkpoints stay as they are. The image encoder is compiled for one shape; the others see a changing number
-    of objects, points and memories and are compiled for any after the first two. Compilation happens at the first
-    calls and takes about a minute with "default".
+    The parts are those of the official `vos_optimized` build: image encoder, memory attention, memory encoder, prompt
+    encoder and mask decoder. Their methods are replaced, not the modules, so that state-dict keys and checkpoints stay
+    as they are. The image encoder is compiled for one shape; the others, which see a changing number of objects,
+    points and memories, for one object and for any number. That happens at the first calls and takes about a minute
+    with "default".
 
     `mode`: "default" compiles fastest; "reduce-overhead" records CUDA graphs, for small networks and few objects;
     "max-autotune" tries kernels too (minutes, the official choice), "max-autotune-no-cudagraphs" the same without
@@ -105,7 +105,9 @@ def compile_parts(model: Sam2, *, mode: CompileMode = "default", backend: str = 
     compiler.replace(model.memory_encoder, "forward")
     compiler.replace(model.sam_prompt_encoder, "points")
     compiler.replace(model.sam_prompt_encoder, "mask")
-    compiler.replace(model.sam_mask_decoder, "forward")
+    # the decoder loops over chunks of prompts, which would be compiled anew for each count: its two heavy steps are
+    compiler.replace(model.sam_mask_decoder.transformer, "forward", dynamic=True)
+    compiler.replace(model.sam_mask_decoder, "_draw", dynamic=True)
     return model
 
 

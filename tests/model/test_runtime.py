@@ -61,7 +61,7 @@ def test_a_compiled_network_says_the_same_and_keeps_its_keys(micro_model: Sam2) 
     compiled = compile_parts(micro_network(MICRO), backend="eager")
     assert compiled.state_dict().keys() == micro_model.state_dict().keys()
     compiled.load_state_dict(micro_model.state_dict())
-    for count in (1, 2, 3):
+    for count in (2, 3):
         torch.testing.assert_close(_run(compiled, count), _run(micro_model, count))
 
 
