@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import av
 
 from storage.errors import VideoError
 from storage.videos.sources import Image
-from storage.videos.video_file import decoded_frames, opened_video, upright_image, video_stream
+from storage.videos.video_file import check_not_cut, decoded_frames, opened_video, upright_image, video_stream
 
 __all__ = ["SeekableVideo"]
 
@@ -88,11 +89,12 @@ class SeekableVideo:
                 ]
             except (av.error.FFmpegError, ValueError) as error:
                 raise VideoError(f"not a readable video ({error})") from error
-        if not packets:
-            raise VideoError("it holds no frames")
-        pts = [value for value, _ in packets]
-        if None in pts or len(set(pts)) < len(pts):
-            return self._decoded_times()
+            if not packets:
+                raise VideoError("it holds no frames")
+            pts = [value for value, _ in packets]
+            if None in pts or len(set(pts)) < len(pts):
+                return self._decoded_times()
+            check_not_cut(container, stream, sorted(pts), Fraction(stream.time_base))
         return sorted(pts), sorted(value for value, key in packets if key)
 
     def _decoded_times(self) -> tuple[list[int], list[int]]:

@@ -14,7 +14,7 @@ import numpy as np
 from storage.errors import VideoError
 from storage.videos.sources import Image, IngestLimits, SourceInfo
 
-__all__ = ["VideoFile", "decoded_frames", "opened_video", "upright_image", "video_stream"]
+__all__ = ["VideoFile", "check_not_cut", "decoded_frames", "opened_video", "upright_image", "video_stream"]
 
 # Containers that hold one film. Play lists (HLS, DASH, concat) are left out: they would open other files.
 _CONTAINERS = (
@@ -53,7 +53,7 @@ class VideoFile:
             stream = video_stream(container)
             size, rotation, pts = self._decode_times(container, stream)
             times, time_base, note = _time_stamps(pts, stream)
-            _check_not_cut(container, stream, times, time_base)
+            check_not_cut(container, stream, times, time_base)
             rate, constant = _frame_rate(times, time_base, stream.average_rate)
             height, width = size if rotation % 180 == 0 else size[::-1]
             codec = stream.codec_context.name
@@ -156,7 +156,8 @@ def _frame_rate(times: list[int], time_base: Fraction, nominal: Fraction | None)
     return measured, constant
 
 
-def _check_not_cut(container: Any, stream: Any, times: list[int], time_base: Fraction) -> None:
+def check_not_cut(container: Any, stream: Any, times: list[int], time_base: Fraction) -> None:
+    """Raises VideoError if the ascending time stamps end much earlier than the file promises."""
     promised = _promised_s(container, stream)
     if promised is None or len(times) < 2:
         return
