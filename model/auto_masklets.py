@@ -88,7 +88,13 @@ def generate_masklets(
     candidates.sort(key=_preference)
     if not candidates:
         return []
-    session_config = SessionConfig(object_batch=config.object_batch, fill_hole_area=0, precision=precision)
+    session_config = SessionConfig(
+        object_batch=config.object_batch,
+        fill_hole_area=0,
+        precision=precision,
+        revision_bytes=0,
+        conditioned_cache_bytes=0,
+    )
     session = VideoSession(model, frames, config=session_config)
     tracks = _track(session, candidates, _min_region(frames.height, frames.width, config))
     kept = _distinct_tracks(tracks, config.masklet_duplicate_iou)

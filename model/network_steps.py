@@ -101,10 +101,9 @@ class NetworkSteps:
     ) -> tuple[list[FrameOutput], list[FrameMemory], Tensor]:
         """Answers, memories and conditioned embeddings [N, C, h, w] of N objects whose plans have one layout."""
         features = self.encode(frame)
-        rows = torch.zeros(len(plans), dtype=torch.long, device=self.model.device)
         with self._inference():
             memory = assemble_batch(self.model, plans, banks)
-            step = self.model.track_step(features.select(rows), memory, StepPrompt())
+            step = self.model.track_step(features, memory, StepPrompt())
             assert (
                 step.memory is not None and step.conditioned is not None
             )  # since it remembers, and has memory

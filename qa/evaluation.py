@@ -129,7 +129,8 @@ def evaluate(
     Raises EvaluationError for an unknown protocol, PromptError if the model does not take its prompts.
     """
     prompt = prompter(protocol)
-    config = SessionConfig(fill_hole_area=0) if session_config is None else session_config
+    plain = SessionConfig(fill_hole_area=0, revision_bytes=0, conditioned_cache_bytes=0)
+    config = plain if session_config is None else session_config
     with _evaluating(model):
         predictor = partial(_track, model, prompt, config)
         return _score(videos, predictor, protocol=protocol, progress=progress)
@@ -207,8 +208,8 @@ def _tracked_masks(
 
     prompt_starting(first)
     for result in session.propagate_in_batches(start=first, stop=last + 1):
-        for object_id, logits in zip(result.object_ids, result.logits, strict=True):
-            yield result.frame, object_id, logits > 0
+        for object_id, mask in zip(result.object_ids, result.each_mask(), strict=True):
+            yield result.frame, object_id, mask
         prompt_starting(result.frame + 1)
 
 

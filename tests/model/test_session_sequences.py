@@ -90,6 +90,8 @@ class Person:
             self.fixed[object_id, frame] = self.session.answer(frame, [object_id]).low_res[0]
 
     def unlock(self, object_id: int, frame: int, *_: int) -> None:
+        if self.locked:
+            object_id, frame = sorted(self.locked)[frame % len(self.locked)]
         self.session.unlock(frame, object_id)
         self.locked.pop((object_id, frame), None)
         if frame in self.session.prompted_frames(object_id):
