@@ -15,17 +15,35 @@ if TYPE_CHECKING:
     from model.auto_masks import FoundMask, generate_masks
     from model.builder import build_sam2
     from model.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint, save_checkpoint
+    from model.disk_features import DiskFeatures
     from model.download import pull
-    from model.errors import CheckpointError, ModelError, PromptError, TrainingError
+    from model.errors import (
+        CheckpointError,
+        CoordinateError,
+        EmptyVideoError,
+        FrameRangeError,
+        FrameShapeError,
+        LockedFrameError,
+        MaskShapeError,
+        ModelError,
+        NotPromptedError,
+        PromptError,
+        TrainingError,
+        UnknownObjectError,
+    )
+    from model.feature_cache import FeatureCache
     from model.frame_result import FrameResult
-    from model.frame_source import FrameSource
+    from model.frame_source import FolderFrames, FrameSource, StreamFrames, VideoFrames
     from model.image_predictor import ImagePredictor, ImagePrompt, MaskPrediction
     from model.official import official_file
     from model.prompts import Box, Click
+    from model.propagation import Propagation
+    from model.revision_log import FrameChange
     from model.runtime import compile_parts, inference, pick_device
     from model.sam1.checkpoints import load_sam1
     from model.sam1.sam1 import Sam1, build_sam1
     from model.sam2 import Sam2
+    from model.undo_history import Undone
     from model.video_session import SessionConfig, VideoSession
 
 __all__ = [
@@ -35,18 +53,34 @@ __all__ = [
     "Box",
     "CheckpointError",
     "Click",
+    "CoordinateError",
+    "DiskFeatures",
+    "EmptyVideoError",
+    "FeatureCache",
+    "FolderFrames",
     "FoundMask",
+    "FrameChange",
+    "FrameRangeError",
     "FrameResult",
+    "FrameShapeError",
     "FrameSource",
     "ImagePredictor",
     "ImagePrompt",
+    "LockedFrameError",
     "MaskPrediction",
+    "MaskShapeError",
     "ModelError",
+    "NotPromptedError",
     "PromptError",
+    "Propagation",
     "Sam1",
     "Sam2",
     "SessionConfig",
+    "StreamFrames",
     "TrainingError",
+    "Undone",
+    "UnknownObjectError",
+    "VideoFrames",
     "VideoSession",
     "build_sam1",
     "build_sam2",
@@ -71,17 +105,35 @@ _HOMES = MappingProxyType(
         "auto_masks": ("FoundMask", "generate_masks"),
         "builder": ("build_sam2",),
         "checkpoints": ("checkpoint_hash", "default_checkpoint", "load_checkpoint", "save_checkpoint"),
+        "disk_features": ("DiskFeatures",),
         "download": ("pull",),
-        "errors": ("CheckpointError", "ModelError", "PromptError", "TrainingError"),
+        "errors": (
+            "CheckpointError",
+            "CoordinateError",
+            "EmptyVideoError",
+            "FrameRangeError",
+            "FrameShapeError",
+            "LockedFrameError",
+            "MaskShapeError",
+            "ModelError",
+            "NotPromptedError",
+            "PromptError",
+            "TrainingError",
+            "UnknownObjectError",
+        ),
+        "feature_cache": ("FeatureCache",),
         "frame_result": ("FrameResult",),
-        "frame_source": ("FrameSource",),
+        "frame_source": ("FolderFrames", "FrameSource", "StreamFrames", "VideoFrames"),
         "image_predictor": ("ImagePredictor", "ImagePrompt", "MaskPrediction"),
         "official": ("official_file",),
         "prompts": ("Box", "Click"),
+        "propagation": ("Propagation",),
+        "revision_log": ("FrameChange",),
         "runtime": ("compile_parts", "inference", "pick_device"),
         "sam1.checkpoints": ("load_sam1",),
         "sam1.sam1": ("Sam1", "build_sam1"),
         "sam2": ("Sam2",),
+        "undo_history": ("Undone",),
         "video_session": ("SessionConfig", "VideoSession"),
     }
 )

@@ -1,6 +1,6 @@
 """A growing table with one row per frame: numbers in one array instead of an object per frame.
 
-At some 20 bytes a frame it is the only thing in a session that grows with the length of a video; a stream lets
+At 20 to 30 bytes a frame it is the only thing in a session that grows with the length of a video; a stream lets
 go of the rows of frames that it no longer keeps.
 """
 
