@@ -126,10 +126,9 @@ class RelativeAttention(nn.Module):
         height, width = x.shape[1:3]
         qkv = self.qkv(x)  # B H W 3C
         if self.window:
-            qkv = _split_windows(self._pad(qkv), self.window)  # B·n side side 3C
-        y = self._attend(qkv)
-        if self.window:
-            y = _join_windows(y, -(-height // self.window), -(-width // self.window))[:, :height, :width]
+            y = self._attend(self._pad(qkv), self.window, self.window)[:, :height, :width]
+        else:
+            y = self._attend(qkv, height, width)
         result: Tensor = self.proj(y)
         return result
 
@@ -141,13 +140,15 @@ class RelativeAttention(nn.Module):
         padded[:, :height, :width] = qkv
         return padded
 
-    def _attend(self, qkv: Tensor) -> Tensor:
-        batch, height, width, _ = qkv.shape
-        parts = torch.unflatten(qkv, 3, (3, self.heads, -1)).permute(3, 0, 4, 1, 2, 5)  # 3 B heads H W D
-        q, k, v = parts.flatten(1, 2).unbind(0)  # B·heads H W D
+    def _attend(self, qkv: Tensor, height: int, width: int) -> Tensor:
+        """Attend within windows of `height` × `width` of qkv [B, H, W, 3C], of which there are whole numbers."""
+        batch, rows, columns = qkv.shape[0], qkv.shape[1] // height, qkv.shape[2] // width
+        parts = torch.unflatten(qkv, 3, (3, self.heads, -1))
+        parts = torch.unflatten(torch.unflatten(parts, 2, (columns, width)), 1, (rows, height))
+        q, k, v = parts.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 4).unbind(0)  # B·rows·columns·heads h w D
         tables = _table(self.rel_pos_h, height), _table(self.rel_pos_w, width)
-        y = torch.unflatten(_attend_in_blocks(q, k, v, tables), 0, (batch, self.heads))
-        return y.permute(0, 2, 3, 1, 4).flatten(3)  # B H W C
+        y = torch.unflatten(_attend_in_blocks(q, k, v, tables), 0, (batch, rows, columns, self.heads))
+        return y.permute(0, 1, 4, 2, 5, 3, 6).flatten(5).flatten(3, 4).flatten(1, 2)  # B H W C
 
 
 def _table(learned: Tensor, length: int) -> Tensor:
@@ -195,15 +196,3 @@ def _blocks(q: Tensor) -> Iterator[tuple[slice, slice]]:
     for start in range(0, count, together):
         for top in range(0, height, rows):
             yield slice(start, start + together), slice(top, top + rows)
-
-
-def _split_windows(x: Tensor, side: int) -> Tensor:
-    """Cut [B, H, W, C] into [B·n, side, side, C]; H and W are multiples of the side."""
-    x = torch.unflatten(torch.unflatten(x, 2, (-1, side)), 1, (-1, side))  # B rows side columns side C
-    return x.transpose(2, 3).flatten(0, 2)
-
-
-def _join_windows(windows: Tensor, rows: int, columns: int) -> Tensor:
-    """Undo `_split_windows` for `rows` × `columns` windows."""
-    x = torch.unflatten(windows, 0, (-1, rows, columns)).transpose(2, 3)  # B rows side columns side C
-    return x.flatten(3, 4).flatten(1, 2)
