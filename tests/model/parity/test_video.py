@@ -161,15 +161,14 @@ class Duel:
 
 
 def test_a_whole_session(version: str, frames: NDArray[np.uint8]) -> None:
-    duel = Duel(make_pair(version), frames)
+    duel = Duel(make_pair(version, visible=True), frames)
     duel.click(START, 7, (84, 99, 1))
     duel.click(START, 7, (84, 99, 1), (200, 40, 0))
     duel.box(START, 3, 145, 138, 205, 198)
     assert duel.propagate() == FRAMES - START
     duel.click(7, 3, (155, 152, 1))  # a correction sees memory and its frame's previous logits
     duel.click(9, 7, (132, 117, 1))
-    rows, columns = np.mgrid[:SIDE, :SIDE]
-    duel.mask(11, 7, (rows - 123) ** 2 + (columns - 148) ** 2 < 30**2)
+    duel.mask(11, 7, disc(123, 148).numpy())
     assert duel.propagate() == FRAMES - START
     assert duel.propagate(reverse=True) == START + 1
 
@@ -205,6 +204,28 @@ def test_single_steps(version: str, visible: bool, frames: NDArray[np.uint8]) ->
     # measured: logits 2.8e-5, pointer 1.5e-5, score 2.9e-6
     assert worst["logits"] < 2e-4 and worst["pointer"] < 2e-4 and worst["score"] < 1e-4, worst
     assert worst["memory"] < 0.05, worst  # one step of bfloat16 at the largest values
+
+
+@pytest.mark.parametrize("empty", [False, True])
+@torch.inference_mode()
+def test_a_mask_prompt(version: str, empty: bool, frames: NDArray[np.uint8]) -> None:
+    """The mask is the answer; what is computed is its pointer, from a learned downsampling, and its memory."""
+    pair = make_pair(version, visible=True)
+    pixels = pair.ours.preprocess(torch.from_numpy(frames[:1]))
+    mask = torch.zeros(1, 1, SIDE, SIDE) if empty else disc(90, 60)[None, None].float()
+    peer, ours = PeerObject(pair.video, pixels), OurObject(pair.ours, pixels)
+    theirs = peer.prompt(0, mask=mask)
+    step = ours.step(0, StepPrompt(mask=mask), binarize=True)
+    kept = peer.outputs["cond_frame_outputs"][0]
+    torch.testing.assert_close(resize(step.heads.low_res, SIDE), theirs)
+    assert largest_error(step.heads.pointer, kept["object_pointer"][0]) < 1e-5
+    memory = kept["maskmem_features"].permute(1, 2, 0)[0]
+    assert largest_error(ours.conditioning[0].maskmem.flatten(2)[0], memory) < 0.05
+
+
+def disc(y: float, x: float) -> Tensor:
+    rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    return (rows - y) ** 2 + (columns - x) ** 2 < 30**2
 
 
 def logit_error(step: StepOutput, theirs: Tensor) -> float:
