@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from model.attention import Attention
 from model.config import DecoderConfig
 from model.layers import Mlp
+from model.position import in_place_pays
 
 __all__ = ["ImageProjections", "TwoWayTransformer"]
 
@@ -109,7 +110,9 @@ class TwoWayBlock(nn.Module):
         if shared is not None:
             pixels = shown.scatter_projected(pixels, shared.queries, tokens + token_position, tokens)
         else:
-            pixels = shown.scatter(pixels, placed, tokens + token_position, tokens)
+            own = not self.first  # the pixels that come into the first block belong to others
+            pixels = shown.scatter(pixels, placed, tokens + token_position, tokens, overwrite=own)
+        del placed  # on a CPU its memory is still in the cache and good for the next result
         return tokens, self.norm4(pixels)
 
     def _attend_to_tokens(self, tokens: Tensor, position: Tensor) -> Tensor:
@@ -163,15 +166,20 @@ class CrossAttention(Attention):
         result: Tensor = self.out_proj(taken.transpose(1, 2).flatten(2))
         return result
 
-    def scatter(self, pixels: Tensor, placed: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Pixels, with positions in `placed`, attend to tokens `keys`, `values` [N, L, C]: pixels + answer."""
+    def scatter(
+        self, pixels: Tensor, placed: Tensor, keys: Tensor, values: Tensor, *, overwrite: bool = False
+    ) -> Tensor:
+        """Pixels, with positions in `placed`, attend to tokens `keys`, `values` [N, L, C]: pixels + answer.
+
+        `overwrite` allows to write the result where `pixels` were.
+        """
         if not self.folds(keys.shape[1]):
             return self.scatter_projected(pixels, self.split(self.q_proj(placed)), keys, values)
         scaled = self._scaled(self.k_proj(keys))  # N h L D
         bias = scaled @ torch.unflatten(self.q_proj.bias, 0, (self.heads, -1, 1))  # N h L 1
         folded = self._fold(scaled, self.q_proj.weight)  # N hL C
         scores = torch.baddbmm(bias.flatten(1, 2), folded, _repeat(placed, keys.shape[0]).transpose(1, 2))
-        return self._add(pixels, torch.unflatten(scores, 1, (self.heads, -1)), values)
+        return self._add(pixels, torch.unflatten(scores, 1, (self.heads, -1)), values, overwrite=overwrite)
 
     def scatter_projected(self, pixels: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """The same for projected queries [N or 1, heads, hw, D]."""
@@ -185,13 +193,15 @@ class CrossAttention(Attention):
             scores = scaled @ queries.transpose(2, 3)
         return self._add(pixels, scores, values)
 
-    def _add(self, pixels: Tensor, scores: Tensor, values: Tensor) -> Tensor:
+    def _add(self, pixels: Tensor, scores: Tensor, values: Tensor, *, overwrite: bool = False) -> Tensor:
         """Return pixels [N, hw, C] plus what they take from the tokens by scores [N, heads, L, hw]."""
         shares = scores.softmax(dim=2).flatten(1, 2)  # N hL hw
         taken = self.split(self.v_proj(values))  # N h L D
         weight = torch.unflatten(self.out_proj.weight.T, 0, (self.heads, -1))  # h D C
         # the shares of a head sum to one, so each head can carry its part of the bias
         answers = (taken @ weight + self.out_proj.bias / self.heads).flatten(1, 2)  # N hL C
+        if overwrite and in_place_pays(pixels):
+            return pixels.baddbmm_(shares.transpose(1, 2), answers)
         return torch.baddbmm(_repeat(pixels, answers.shape[0]), shares.transpose(1, 2), answers)
 
     def _scaled(self, x: Tensor) -> Tensor:
