@@ -157,6 +157,14 @@ class MaskDecoder(nn.Module):
             first += reading.ious.shape[0]
         return PromptAnswers(*_join(parts))
 
+    def single_token(
+        self, embedding: Tensor, position: Tensor, sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the single mask's token [N, C] and the object score [N, 1] without drawing the mask."""
+        readings = list(self._read(embedding, position, sparse, dense, None))
+        tokens = torch.cat([reading.tokens[:, 0] for reading in readings])
+        return tokens, torch.cat([reading.object_score for reading in readings])
+
     def _read(
         self,
         embedding: Tensor,

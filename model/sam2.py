@@ -258,23 +258,23 @@ class Sam2(nn.Module):
         """Take `mask` float [N, 1, S, S] of 0 and 1 as the answer; only its pointer is computed."""
         high_res = mask.float() * _MASK_SCALE + _MASK_BIAS
         low_res = resize(high_res, high_res.shape[-1] // 4, antialias=True)
-        heads = self.sam_heads(
-            features.embedding,
-            features.high_res,
-            mask_logits=self.mask_downsample(mask.to(features.embedding.dtype)),
-            multimask=False,
-        )
         present = (mask > 0).flatten(1).any(dim=1)[:, None]  # N 1
-        ious = torch.ones_like(heads.ious)
+        ious = torch.ones_like(present, dtype=torch.float32)
         return HeadsOutput(
             low_res_multimasks=low_res,
             ious=ious,
             low_res=low_res,
             high_res=high_res,
             iou=ious,
-            pointer=self._mix_pointer(heads.pointer, present),
+            pointer=self._mix_pointer(self._mask_pointer(features.embedding, mask), present),
             object_score=present.float() * _MASK_SCALE + _MASK_BIAS,
         )
+
+    def _mask_pointer(self, embedding: Tensor, mask: Tensor) -> Tensor:
+        """Return the pointer [N, C] that the heads give to a mask prompt; no mask is drawn for it."""
+        prompt = self._prompt(embedding, None, self.mask_downsample(mask.to(embedding.dtype)))
+        token, score = self.sam_mask_decoder.single_token(embedding, *prompt)
+        return self._mix_pointer(self.obj_ptr_proj(token), score > 0)
 
     def encode_memory(
         self, features: ImageFeatures, high_res: Tensor, object_score: Tensor, *, binarize: bool

@@ -173,6 +173,13 @@ def test_working_in_small_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch,
     torch.testing.assert_close(parts.low_res, answers.low_res, rtol=1e-5, atol=1e-5)
 
 
+def test_the_single_token_needs_no_mask() -> None:
+    decoder, inputs = _decoder(), _inputs(3)
+    output = decoder(*inputs, multimask=False)
+    token, score = decoder.single_token(*inputs[:4])
+    torch.testing.assert_close((token, score), (output.tokens[:, 0], output.object_score))
+
+
 def test_no_prompt_gives_no_answer() -> None:
     decoder = _decoder()
     inputs = _inputs(0)

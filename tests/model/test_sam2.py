@@ -90,6 +90,17 @@ def test_a_mask_prompt_is_the_answer(micro_model: Sam2) -> None:
     assert torch.equal(heads.pointer[1:], micro_model.no_obj_ptr)
 
 
+def test_the_pointer_of_a_mask_is_that_of_the_mask_prompt(micro_model: Sam2) -> None:
+    features = _features(micro_model)
+    mask = torch.zeros(3, 1, 64, 64)
+    mask[:, :, 8:40, 8:40] = torch.tensor([1.0, 1.0, 0.0])[:, None, None, None]
+    prompt = micro_model.mask_downsample(mask)
+    heads = micro_model.sam_heads(features.embedding, features.high_res, mask_logits=prompt, multimask=False)
+    pointer = micro_model.mask_as_output(features, mask).pointer
+    torch.testing.assert_close(pointer[:2], heads.pointer[:2])
+    assert torch.equal(pointer[2:], micro_model.no_obj_ptr)
+
+
 def test_memory_marks_absent_objects_from_2_1_on(micro_model: Sam2, micro_v20: Sam2) -> None:
     for model, differs in ((micro_model, True), (micro_v20, False)):
         features = _features(model)
