@@ -74,7 +74,9 @@ class SessionTools:
         key = video_id, masks_only
         if key not in self._sessions:
             config = replace(self._config, mask_prompts_only=masks_only)
-            self._sessions[key] = VideoSession(self.model, frames, config=config)
+            other = self._sessions.get((video_id, not masks_only))
+            features = None if other is None else other.features
+            self._sessions[key] = VideoSession(self.model, frames, config=config, features=features)
         self._sessions.move_to_end(key)
         while len(self._sessions) > self._kept_videos:
             self._sessions.popitem(last=False)

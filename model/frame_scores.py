@@ -96,6 +96,7 @@ class FrameScores:
 
         `fixed` frames, which a person prompted or accepted, are kept at the same distance.
         """
+        gap = max(gap, 1)
         frames = self._rows.frames
         worth = np.where(
             self._rows.column("tracked") > 0,

@@ -69,15 +69,18 @@ class SessionState:
         if prompted:
             self._edit(item, prompted, change)
 
-    def lock(self, object_id: int, frame: int, answer: LockedAnswer) -> None:
-        """Make a mask the accepted one. A prompted frame keeps its prompt and its memory."""
+    def lock(self, object_id: int, frame: int, answer: LockedAnswer, *, changes_mask: bool) -> None:
+        """Make a mask the accepted one. A prompted frame keeps its prompt and its memory.
+
+        Accepting an answer as it is makes nothing around it stale.
+        """
         item = self.objects.get(object_id)
 
         def change() -> None:
             item.locks[frame] = answer
             item.drop_tracked(frame)
 
-        self._edit(item, (frame,), change)
+        self._edit(item, (frame,), change, spreads=changes_mask)
         self.note(item, frame)
 
     def unlock(self, object_id: int, frame: int, answer: Callable[[LockedAnswer], FrameOutput]) -> None:
@@ -90,7 +93,8 @@ class SessionState:
             lock = item.locks.pop(frame)
             if frame not in item.prompts:
                 item.tracked[frame] = answer(lock)
-                item.scores.note_tracked(frame, reverse=False)
+                if not item.scores.direction(frame):
+                    item.scores.note_tracked(frame, reverse=False)
 
         self._edit(item, (frame,), change)
 
@@ -150,14 +154,16 @@ class SessionState:
         change: Callable[[], None],
         *,
         created: bool = False,
+        spreads: bool = True,
     ) -> None:
-        """Change an object on some frames so that it can be taken back, and call stale what depends on them."""
+        """Change an object on some frames so that it can be taken back; what it `spreads` to becomes stale."""
         self.edit += 1
         self._history.push(UndoStep.before(item, frames, edit=self.edit, created=created))
         change()
         for frame in frames:
             self._tracker.budget.note(item, frame)
-            item.scores.mark_stale(frame, item.barriers)
+            if spreads:
+                item.scores.mark_stale(frame, item.barriers)
 
     def _write(self, item: TrackedObject, frame: int) -> None:
         answer = item.answer(frame)

@@ -45,7 +45,7 @@ class FrameTracker:
         """Answer a frame for those objects that no person answered it for, and return these."""
         groups: dict[tuple[int, int], list[Waiting]] = {}
         for item in items:
-            self._settle(item)
+            self.settle(item)
             if frame not in item.barriers:
                 plan = self._plan(item, frame, reverse=reverse)
                 groups.setdefault(plan.layout, []).append((item, plan))
@@ -55,6 +55,20 @@ class FrameTracker:
                 self._track_batch(frame, group[first : first + size], reverse=reverse)
         self.budget.enforce(self._objects, frame)
         return [item for group in groups.values() for item, _ in group]
+
+    def settle(self, item: TrackedObject) -> None:
+        """Turn answers on newly prompted frames into memory."""
+        for frame, output in item.prompted.items():
+            if frame not in item.prompted_memory:
+                mask = item.prompts[frame].mask
+                item.prompted_memory[frame] = self.steps.remember(frame, output, mask)
+
+    def remember_newest(self, frame: int) -> None:
+        """Make the memory that later frames read of a stream's newest frame, while its picture is still kept."""
+        for _, item in self._objects.items():
+            self.settle(item)
+            if frame in item.locks.keys() - item.prompts.keys() - item.tracked_memory.keys():
+                self._remember_lock(item, frame)
 
     def forget(self, item: TrackedObject) -> None:
         """Let go of all that is kept of an object beside the object itself."""
@@ -81,7 +95,7 @@ class FrameTracker:
 
     def _look_at_memory(self, item: TrackedObject, frame: int, prompt: FramePrompt) -> Tensor | None:
         """The embedding [1, C, h, w] conditioned on other frames than the prompted one, if there are any."""
-        self._settle(item)
+        self.settle(item)
         plan = self._plan(item, frame, reverse=prompt.reverse, without=frame)
         if not plan.maps:
             return None
@@ -123,10 +137,3 @@ class FrameTracker:
         output = self.steps.answer_mask(frame, mask)
         item.tracked_memory[frame] = self.steps.remember(frame, output, mask)
         self.budget.note(item, frame)
-
-    def _settle(self, item: TrackedObject) -> None:
-        """Turn answers on newly prompted frames into memory."""
-        for frame, output in item.prompted.items():
-            if frame not in item.prompted_memory:
-                mask = item.prompts[frame].mask
-                item.prompted_memory[frame] = self.steps.remember(frame, output, mask)

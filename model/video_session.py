@@ -180,7 +180,7 @@ class VideoSession:
             if frame in item.prompts:
                 self.add_mask(frame, object_id, rle)
         if frame not in item.locks:
-            self._state.lock(object_id, frame, answer)
+            self._state.lock(object_id, frame, answer, changes_mask=mask is not None)
 
     def unlock(self, frame: int, object_id: int) -> None:
         """Let a locked frame be tracked and prompted again. NotPromptedError if it is not locked."""
@@ -229,6 +229,7 @@ class VideoSession:
             raise PromptError("push is for sessions on StreamFrames; this session's video is complete")
         if self.object_ids:
             self._check_prompted()
+            self._tracker.remember_newest(len(self.frames) - 1)
         frame = self.frames.append(rgb)
         self._track(frame, Leg((frame,), reverse=False))
         self._state.forget_before(self.frames.first)

@@ -17,11 +17,12 @@ MakeVideo = Callable[[int], FrameSource]
 FRAME_BYTES = 40 * 56 * 3
 
 
-@pytest.mark.parametrize("kept", [3, 100])
+@pytest.mark.parametrize("kept", [1, 3, 100])
 def test_a_stream_equals_the_whole_video(micro_model: Sam2, video: MakeVideo, kept: int) -> None:
     frames = video(24)
-    offline = VideoSession(micro_model, frames)
-    stream = VideoSession(micro_model, StreamFrames(keep_bytes=kept * FRAME_BYTES))
+    config = SessionConfig(feature_cache_bytes=0)
+    offline = VideoSession(micro_model, frames, config=config)
+    stream = VideoSession(micro_model, StreamFrames(keep_bytes=kept * FRAME_BYTES), config=config)
     assert stream.push(frames[0]).object_ids == ()
     stream.add_points(0, 1, [Click(20, 20)])
     offline.add_points(0, 1, [Click(20, 20)])
@@ -34,6 +35,9 @@ def test_a_stream_equals_the_whole_video(micro_model: Sam2, video: MakeVideo, ke
             for session in (offline, stream):
                 session.add_points(7, 1, [Click(30, 9, positive=False)])
                 session.add_points(7, 2, [Click(40, 30)])
+        if expected.frame == 9:
+            for session in (offline, stream):
+                session.lock(9, 2)
     assert got.object_ids == (1, 2)
 
 
