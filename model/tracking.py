@@ -56,10 +56,10 @@ class FrameTracker:
         self.budget.enforce(self._objects, frame)
         return [item for group in groups.values() for item, _ in group]
 
-    def settle(self, item: TrackedObject) -> None:
-        """Turn answers on newly prompted frames into memory."""
+    def settle(self, item: TrackedObject, *, without: int | None = None) -> None:
+        """Turn answers on newly prompted frames into memory, but for a frame that is about to be answered anew."""
         for frame, output in item.prompted.items():
-            if frame not in item.prompted_memory:
+            if frame not in item.prompted_memory and frame != without:
                 mask = item.prompts[frame].mask
                 item.prompted_memory[frame] = self.steps.remember(frame, output, mask)
 
@@ -95,7 +95,7 @@ class FrameTracker:
 
     def _look_at_memory(self, item: TrackedObject, frame: int, prompt: FramePrompt) -> Tensor | None:
         """The embedding [1, C, h, w] conditioned on other frames than the prompted one, if there are any."""
-        self.settle(item)
+        self.settle(item, without=frame)
         plan = self._plan(item, frame, reverse=prompt.reverse, without=frame)
         if not plan.maps:
             return None

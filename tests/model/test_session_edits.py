@@ -419,12 +419,16 @@ def test_another_click_costs_only_the_decoder(make: Make, monkeypatch: pytest.Mo
         type(session.model), "condition", lambda *a: calls.append("condition") or condition(*a)
     )
     monkeypatch.setattr(type(session.model), "encode_images", lambda *_: calls.append("encode"))
+    remember = type(session.model).encode_memory
+    monkeypatch.setattr(
+        type(session.model), "encode_memory", lambda *a, **k: calls.append("remember") or remember(*a, **k)
+    )
     got = [session.add_points(5, 1, [Click(x, 9)]) for x in (3, 9, 30)]
     for one, other in zip(got, expected, strict=True):
         assert_same({0: one}, {0: other})
     assert calls == []
     session.add_points(3, 1, [Click(3, 9)])
-    assert calls == ["condition"]  # the memory of frame 5 came in between
+    assert calls == ["remember", "condition"]  # frame 5 came in between, and is remembered now
 
 
 def test_float32_memory_without_autocast_and_without_pointers(make: Make) -> None:
