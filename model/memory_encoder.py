@@ -7,8 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.layers import LayerNorm2d
+from model.position import in_place_pays
 
 __all__ = ["MemoryEncoder"]
+
+_PIXELS = 1024  # that go through a fuser's MLP together in inference on a CPU
 
 
 class MemoryEncoder(nn.Module):
@@ -22,7 +25,10 @@ class MemoryEncoder(nn.Module):
         self.out_proj = nn.Conv2d(dim, memory_dim, kernel_size=1)
 
     def forward(self, embedding: Tensor, mask: Tensor) -> Tensor:
-        """Return [N, Cm, h, w]; `mask` is already scaled to about −10…10."""
+        """Return [N, Cm, h, w]; `mask` is already scaled to about −10…10.
+
+        The embedding may have batch 1, one image for N masks; it is then projected once (SAM 2 paper §4).
+        """
         x = self.pix_feat_proj(embedding) + self.mask_downsampler(mask)
         memory: Tensor = self.out_proj(self.fuser(x))
         return memory
@@ -76,6 +82,15 @@ class ConvNextBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [N, dim, h, w], same shape as x."""
         y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)  # N h w C
-        y = self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
+        if in_place_pays(y) and not self.training:  # in pieces whose hidden layer stays in the cache
+            y = y.contiguous()
+            for pixels in torch.split(y.flatten(0, 2), _PIXELS):
+                pixels.copy_(self._mix(pixels))
+        else:
+            y = self._mix(y)
         result: Tensor = x + y.permute(0, 3, 1, 2)
         return result
+
+    def _mix(self, y: Tensor) -> Tensor:
+        mixed: Tensor = self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
+        return mixed

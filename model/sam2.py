@@ -23,7 +23,7 @@ from model.memory_attention import MemoryAttention
 from model.memory_bank import FrameMemory, MemorySequence
 from model.memory_encoder import MemoryEncoder
 from model.neck import ImageEncoder
-from model.position import TableCache, sine_2d
+from model.position import TableCache, in_place_pays, sine_2d
 from model.prompt_encoder import NO_POINT, PromptEncoder
 
 __all__ = [
@@ -147,15 +147,21 @@ class Sam2(nn.Module):
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
         """Encode normalised `images` [B, 3, S, S]; needed once per frame whatever the number of objects."""
-        return self.image_features(self.image_encoder(images))
+        if self.training or not in_place_pays(images):
+            return self.image_features(self.image_encoder(images))
+        skips = self.sam_mask_decoder.conv_s0, self.sam_mask_decoder.conv_s1
+        return self._image_features(*self.image_encoder.composed(images, skips))
 
     def image_features(self, maps: Sequence[Tensor]) -> ImageFeatures:
         """Return what later steps need of the image encoder's maps of strides 4, 8 and 16."""
         fine, middle, embedding = maps
         skips = self.sam_mask_decoder.conv_s0(fine), self.sam_mask_decoder.conv_s1(middle)
+        return self._image_features(*skips, embedding)
+
+    def _image_features(self, fine: Tensor, middle: Tensor, embedding: Tensor) -> ImageFeatures:
         height, width = embedding.shape[-2:]
         position = self.sine_map(self.dim, height, width).to(embedding.dtype)
-        return ImageFeatures(embedding, position, skips)
+        return ImageFeatures(embedding, position, (fine, middle))
 
     def sine_map(self, channels: int, height: int, width: int) -> Tensor:
         """Return the fixed position map [1, channels, height, width] in the weights' dtype, made once."""

@@ -57,7 +57,7 @@ def spread_candidates(model: Sam2, generator: torch.Generator) -> None:
 def _scale_encoder(model: Sam2, images: Tensor) -> None:
     pixels = model.preprocess(images)
     for convolution in _convolutions(model.image_encoder.neck):
-        _to_unit_output(model, convolution, lambda: model.encode_images(pixels))
+        _to_unit_output(model, convolution, lambda: model.image_encoder(pixels))
 
 
 def _scale_mask_paths(model: Sam2, images: Tensor, masks: Tensor) -> None:
