@@ -144,6 +144,6 @@ def encode_frame(
     """Encode one picture uint8 [H, W, 3]; `where` names it in the FrameShapeError of a wrong one."""
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
         raise FrameShapeError(f"{where} is {rgb.dtype} of shape {rgb.shape}, not uint8 height x width x 3")
-    pixels = torch.from_numpy(np.ascontiguousarray(rgb))[None]
+    pixels = torch.from_numpy(np.array(rgb))[None]  # a copy: sources may hand out read-only pictures
     with inference(model.device, precision):
         return model.encode_images(model.preprocess(pixels))
