@@ -139,11 +139,11 @@ class Sam2(nn.Module):
 
     def preprocess(self, rgb: Tensor) -> Tensor:
         """Return normalised images float32 [B, 3, S, S] of `rgb` uint8 [B, H, W, 3] (aspect is not kept)."""
-        pixels = rgb.to(self.device).permute(0, 3, 1, 2).float()  # B 3 H W
-        pixels = resize(pixels, self.image_size, antialias=True) / 255
+        planes = rgb.to(self.device).permute(0, 3, 1, 2).contiguous()  # B 3 H W, turned while they are bytes
+        pixels = resize(planes.float(), self.image_size, antialias=True)
         mean = pixels.new_tensor(_MEAN)[:, None, None]
         std = pixels.new_tensor(_STD)[:, None, None]
-        return (pixels - mean) / std
+        return pixels.div_(255).sub_(mean).div_(std)
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
         """Encode normalised `images` [B, 3, S, S]; needed once per frame whatever the number of objects."""
