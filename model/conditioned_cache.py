@@ -1,7 +1,8 @@
 """Embeddings that have looked at memory, so that another click on a frame costs only the mask decoder.
 
 An entry holds as long as the very memories it was made from are the ones that would be read now. They are held
-weakly: the cache keeps no memory alive, and what is gone cannot be mistaken for what took its place.
+weakly: the cache keeps no memory alive, and what is gone cannot be mistaken for what took its place. An embedding is
+the same as one made anew, to the last bit if the object was alone in its call of the network, else up to rounding.
 """
 
 from __future__ import annotations

@@ -431,6 +431,17 @@ def test_another_click_costs_only_the_decoder(make: Make, monkeypatch: pytest.Mo
     assert calls == ["remember", "condition"]  # frame 5 came in between, and is remembered now
 
 
+def test_clicks_after_tracking_in_company_are_the_same_up_to_rounding(make: Make) -> None:
+    kept, made = make(), make(conditioned_cache_bytes=0)
+    for session in (kept, made):
+        for object_id in (1, 2, 3):
+            session.add_points(0, object_id, [Click(10 * object_id, 20)])
+        list(session.propagate())
+    for object_id in (1, 2, 3):
+        one, other = (session.add_points(5, object_id, [Click(3, 9)]) for session in (kept, made))
+        np.testing.assert_allclose(one.low_res, other.low_res, atol=1e-3)
+
+
 def test_float32_memory_without_autocast_and_without_pointers(make: Make) -> None:
     for dtype in (torch.bfloat16, torch.float16, torch.float32):
         session = make(memory_dtype=dtype, precision="float32")
