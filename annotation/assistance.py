@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from annotation.errors import ActionError
 from annotation.work import PhaseRules
-from model.frame_result import FrameResult
-from model.image_model import ImageEmbedding, Network
-from model.image_predictor import ImagePredictor
+from model.image.image_model import ImageEmbedding, Network
+from model.image.image_predictor import ImagePredictor
+from model.network.sam2 import Sam2
 from model.prompts import Box, Click
-from model.sam2 import Sam2
-from model.video_session import FrameSource, SessionConfig, VideoSession
+from model.video.frame_result import FrameResult
+from model.video.video_session import FrameSource, SessionConfig, VideoSession
 
 __all__ = ["Answer", "ImageAssistant", "SessionTools", "Tracker"]
 

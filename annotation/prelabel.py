@@ -15,12 +15,12 @@ import torch
 
 from annotation.errors import ActionError
 from annotation.work import PhaseRules
-from model.frame_result import FrameResult, stability
-from model.image_model import Network
-from model.image_predictor import ImagePredictor, MaskPrediction
+from model.image.image_model import Network
+from model.image.image_predictor import ImagePredictor, MaskPrediction
+from model.network.sam2 import Sam2
 from model.prompts import Box, Click
-from model.sam2 import Sam2
-from model.video_session import FrameSource, SessionConfig, VideoSession
+from model.video.frame_result import FrameResult, stability
+from model.video.video_session import FrameSource, SessionConfig, VideoSession
 from storage.masks import Rle, encode
 
 __all__ = ["ObjectPrompt", "Prelabel", "propose"]

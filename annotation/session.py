@@ -33,7 +33,7 @@ from annotation.work import (
 )
 from model.errors import PromptError
 from model.prompts import Box, Click
-from model.video_session import FrameSource
+from model.video.video_session import FrameSource
 from storage import masks as rle_masks
 
 __all__ = ["AnnotationSession"]

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.builder import build_sam2
+from model.network.builder import build_sam2
 from model.prompts import Click
-from model.video_session import SessionConfig, VideoSession
+from model.video.video_session import SessionConfig, VideoSession
 
 HEIGHT, WIDTH = 120, 160
 CONFIG = SessionConfig(

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.builder import build_sam2
-from model.sam2 import Sam2
-from model.video_session import SessionConfig, VideoSession
+from model.network.builder import build_sam2
+from model.network.sam2 import Sam2
+from model.video.video_session import SessionConfig, VideoSession
 
 WARM_UP = 8  # frames until the memory bank is full
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine.home import EngineHome
 from engine.rounds import base_checkpoint
 from engine.weights import load_weights
-from model.auto_masklets import AutoMasklet, generate_masklets
+from model.image.auto_masklets import AutoMasklet, generate_masklets
 from qa.report import ExtraFilmstrip, Frame
 from storage.masks import decode
 from storage.videos import StoredFrames, Video

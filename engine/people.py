@@ -60,7 +60,7 @@ class SimulatedPeople:
     @cached_property
     def _tools(self) -> SessionTools:
         from annotation.assistance import SessionTools
-        from model.session_config import SessionConfig
+        from model.video.session_config import SessionConfig
 
         home, context = self._context.home, self._context
         return SessionTools(

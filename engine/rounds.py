@@ -77,7 +77,7 @@ def base_checkpoint(home: EngineHome) -> str:
 
 def base_checkpoint_path(home: EngineHome) -> Path:
     """File of the weights a first round starts from; RoundError if it is not there."""
-    from model.checkpoints import default_checkpoint
+    from model.files.checkpoints import default_checkpoint
 
     configured = home.settings.model.checkpoint
     return weights_path(configured, "model.checkpoint") if configured else default_checkpoint()
@@ -101,7 +101,7 @@ def sam_checkpoint(home: EngineHome) -> str:
 
 def weights_path(configured: str, setting: str) -> Path:
     """File that a setting names by its path, or by the name it was pulled by; RoundError if it is not there."""
-    from model.download import pulled_path
+    from model.files.download import pulled_path
 
     path = Path(configured)
     if path.is_file():

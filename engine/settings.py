@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from annotation.simulated import SimulationConfig, TimeModel
 from engine.errors import SettingsError
-from model.auto_config import AutoMaskletConfig
+from model.image.auto_config import AutoMaskletConfig
 from qa.gate import GateConfig
 from qa.verifier_config import VerifierConfig
 

@@ -14,8 +14,8 @@ from engine.settings import ModelSettings
 from storage.objects import ObjectStore, open_store
 
 if TYPE_CHECKING:
+    from model.network.sam2 import Sam2
     from model.sam1.sam1 import Sam1
-    from model.sam2 import Sam2
 
 KEPT_MODELS = 2
 """Champion and challenger."""
@@ -43,7 +43,7 @@ def _load(store_url: str, checkpoint_hash: str, settings: ModelSettings) -> Sam2
 
 def load_file(path: Path, settings: ModelSettings) -> Sam2:
     """The network in a weights file, in evaluation mode, where and how the settings want it."""
-    from model.checkpoints import load_checkpoint
+    from model.files.checkpoints import load_checkpoint
     from model.runtime import compile_parts, pick_device
 
     model = load_checkpoint(path, image_size=settings.image_size or None, device=pick_device(settings.device))

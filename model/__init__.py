@@ -10,13 +10,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.auto_config import AutoMaskConfig, AutoMaskletConfig
-    from model.auto_masklets import AutoMasklet, generate_masklets
-    from model.auto_masks import FoundMask, generate_masks
-    from model.builder import build_sam2
-    from model.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint, save_checkpoint
-    from model.disk_features import DiskFeatures
-    from model.download import pull
     from model.errors import (
         CheckpointError,
         CoordinateError,
@@ -31,20 +24,27 @@ if TYPE_CHECKING:
         TrainingError,
         UnknownObjectError,
     )
-    from model.feature_cache import FeatureCache
-    from model.frame_result import FrameResult
-    from model.frame_source import FolderFrames, FrameSource, StreamFrames, VideoFrames
-    from model.image_predictor import ImagePredictor, ImagePrompt, MaskPrediction
-    from model.official import official_file
+    from model.files.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint, save_checkpoint
+    from model.files.download import pull
+    from model.files.official import official_file
+    from model.image.auto_config import AutoMaskConfig, AutoMaskletConfig
+    from model.image.auto_masklets import AutoMasklet, generate_masklets
+    from model.image.auto_masks import FoundMask, generate_masks
+    from model.image.image_predictor import ImagePredictor, ImagePrompt, MaskPrediction
+    from model.network.builder import build_sam2
+    from model.network.sam2 import Sam2
     from model.prompts import Box, Click
-    from model.propagation import Propagation
-    from model.revision_log import FrameChange
     from model.runtime import compile_parts, inference, pick_device
     from model.sam1.checkpoints import load_sam1
     from model.sam1.sam1 import Sam1, build_sam1
-    from model.sam2 import Sam2
-    from model.undo_history import Undone
-    from model.video_session import SessionConfig, VideoSession
+    from model.video.disk_features import DiskFeatures
+    from model.video.feature_cache import FeatureCache
+    from model.video.frame_result import FrameResult
+    from model.video.frame_source import FolderFrames, FrameSource, StreamFrames, VideoFrames
+    from model.video.propagation import Propagation
+    from model.video.revision_log import FrameChange
+    from model.video.undo_history import Undone
+    from model.video.video_session import SessionConfig, VideoSession
 
 __all__ = [
     "AutoMaskConfig",
@@ -100,13 +100,13 @@ __all__ = [
 
 _HOMES = MappingProxyType(
     {
-        "auto_config": ("AutoMaskConfig", "AutoMaskletConfig"),
-        "auto_masklets": ("AutoMasklet", "generate_masklets"),
-        "auto_masks": ("FoundMask", "generate_masks"),
-        "builder": ("build_sam2",),
-        "checkpoints": ("checkpoint_hash", "default_checkpoint", "load_checkpoint", "save_checkpoint"),
-        "disk_features": ("DiskFeatures",),
-        "download": ("pull",),
+        "image.auto_config": ("AutoMaskConfig", "AutoMaskletConfig"),
+        "image.auto_masklets": ("AutoMasklet", "generate_masklets"),
+        "image.auto_masks": ("FoundMask", "generate_masks"),
+        "network.builder": ("build_sam2",),
+        "files.checkpoints": ("checkpoint_hash", "default_checkpoint", "load_checkpoint", "save_checkpoint"),
+        "video.disk_features": ("DiskFeatures",),
+        "files.download": ("pull",),
         "errors": (
             "CheckpointError",
             "CoordinateError",
@@ -121,20 +121,20 @@ _HOMES = MappingProxyType(
             "TrainingError",
             "UnknownObjectError",
         ),
-        "feature_cache": ("FeatureCache",),
-        "frame_result": ("FrameResult",),
-        "frame_source": ("FolderFrames", "FrameSource", "StreamFrames", "VideoFrames"),
-        "image_predictor": ("ImagePredictor", "ImagePrompt", "MaskPrediction"),
-        "official": ("official_file",),
+        "video.feature_cache": ("FeatureCache",),
+        "video.frame_result": ("FrameResult",),
+        "video.frame_source": ("FolderFrames", "FrameSource", "StreamFrames", "VideoFrames"),
+        "image.image_predictor": ("ImagePredictor", "ImagePrompt", "MaskPrediction"),
+        "files.official": ("official_file",),
         "prompts": ("Box", "Click"),
-        "propagation": ("Propagation",),
-        "revision_log": ("FrameChange",),
+        "video.propagation": ("Propagation",),
+        "video.revision_log": ("FrameChange",),
         "runtime": ("compile_parts", "inference", "pick_device"),
         "sam1.checkpoints": ("load_sam1",),
         "sam1.sam1": ("Sam1", "build_sam1"),
-        "sam2": ("Sam2",),
-        "undo_history": ("Undone",),
-        "video_session": ("SessionConfig", "VideoSession"),
+        "network.sam2": ("Sam2",),
+        "video.undo_history": ("Undone",),
+        "video.video_session": ("SessionConfig", "VideoSession"),
     }
 )
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from model.config import sam2_config
-from model.memory_bank import FrameMemory, MemoryBank, MemorySequence, assemble, plan_memory
-from model.position import rotary_table, rotate, sine_1d, sine_2d
-from model.sam2 import HeadsOutput, ImageFeatures, Sam2, StepOutput, StepPrompt
+from model.network.memory_bank import FrameMemory, MemoryBank, MemorySequence, assemble, plan_memory
+from model.network.position import rotary_table, rotate, sine_1d, sine_2d
+from model.network.sam2 import HeadsOutput, ImageFeatures, Sam2, StepOutput, StepPrompt
 
 __all__ = ["GoldenResult", "check", "fill_weights", "golden_data", "golden_groups", "reference_image"]
 

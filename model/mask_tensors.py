@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.layers import resize
+from model.network.layers import resize
 
 __all__ = ["above", "areas_above", "boxes_around", "enlarge"]
 
 
 def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize logits [K, h, w] bilinearly to float32 [K, *size], as `model.layers.resize` does (to about 1e-5)."""
+    """Resize logits [K, h, w] bilinearly to float32 [K, *size], like `model.network.layers.resize` (to about 1e-5)."""
     if logits.device.type != "cpu" or 0 in logits.shape:
         return resize(logits[:, None], size)[:, 0]
     if tuple(logits.shape[-2:]) == size:

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.layers import resize
+from model.network.layers import resize
+from model.network.sam2 import Points, Sam2
 from model.prompts import Box, Click
-from model.sam2 import Points, Sam2
 
 __all__ = ["LOGIT_LIMIT", "mask_to_tensor", "points_to_tensors"]
 

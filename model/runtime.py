@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import ModelError
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 
 __all__ = ["CompileMode", "Precision", "compile_parts", "inference", "pick_device"]
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.clicks import centre_click
+from model.network.sam2 import Sam2
 from model.prompts import Box
-from model.sam2 import Sam2
-from model.video_session import FrameSource, SessionConfig, VideoSession
+from model.video.video_session import FrameSource, SessionConfig, VideoSession
 from qa.errors import EvaluationError
 from qa.metric_rows import MEAN_OBJECT, MetricRow
 from qa.metrics import Score, mean_score, score_masklet

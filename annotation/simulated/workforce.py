@@ -21,7 +21,7 @@ from annotation.simulated.selector import select_objects
 from annotation.simulated.team import SimulatedPool, generator, meet
 from annotation.simulated.time_model import SimulatedClock, TimeModel
 from annotation.work import PhaseRules, Submission, WorkItem
-from model.video_session import FrameSource
+from model.video.video_session import FrameSource
 
 __all__ = ["SimulatedAnnotators", "VideoFrames"]
 

@@ -20,8 +20,8 @@ from benchmarks.compare.measure import Stages
 from benchmarks.compare.precision import autocast
 from benchmarks.compare.rows import Job
 from benchmarks.compare.side import STAGES, AutoOptions, BoolMask
-from model.checkpoints import read_state
 from model.config import Sam2Config, sam2_config
+from model.files.checkpoints import read_state
 from storage.masks import Rle
 from tests.model.parity.mapping import their_state
 

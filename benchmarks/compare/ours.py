@@ -16,14 +16,14 @@ from benchmarks.compare.measure import Stages
 from benchmarks.compare.rows import Job
 from benchmarks.compare.side import STAGES, AutoOptions, BoolMask
 from model.allocator import keep_freed_memory
-from model.auto_config import AutoMaskConfig
-from model.auto_masks import generate_masks
-from model.checkpoints import load_checkpoint
-from model.frame_source import FolderFrames
+from model.files.checkpoints import load_checkpoint
+from model.image.auto_config import AutoMaskConfig
+from model.image.auto_masks import generate_masks
+from model.network.sam2 import ImageFeatures
 from model.prompts import Click
 from model.runtime import compile_parts, inference
-from model.sam2 import ImageFeatures
-from model.video_session import SessionConfig, VideoSession
+from model.video.frame_source import FolderFrames
+from model.video.video_session import SessionConfig, VideoSession
 from storage.masks import Rle
 
 __all__ = ["Ours"]

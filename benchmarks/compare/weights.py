@@ -15,9 +15,9 @@ from torch import Tensor
 from benchmarks.compare.video import picture
 from model.config import sam2_config
 from model.golden import fill_weights
-from model.mask_decoder import MaskDecoder
-from model.memory_bank import FrameMemory, MemoryBank, MemorySequence, assemble, plan_memory
-from model.sam2 import HeadsOutput, ImageFeatures, Sam2
+from model.network.mask_decoder import MaskDecoder
+from model.network.memory_bank import FrameMemory, MemoryBank, MemorySequence, assemble, plan_memory
+from model.network.sam2 import HeadsOutput, ImageFeatures, Sam2
 
 __all__ = ["random_network", "write_weights"]
 

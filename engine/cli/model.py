@@ -18,8 +18,8 @@ STEPS_PER_LINE = 100
 
 def info(checkpoint: Path | None, *, as_json: bool) -> int:
     """Print what a weights file holds; returns the exit code, FAILED when no network takes it."""
-    from model.checkpoint_report import describe_checkpoint
-    from model.checkpoints import default_checkpoint
+    from model.files.checkpoint_report import describe_checkpoint
+    from model.files.checkpoints import default_checkpoint
 
     report = describe_checkpoint(checkpoint or default_checkpoint())
     facts = {
@@ -49,8 +49,8 @@ def pull(name: str, folder: Path | None, mirror: str, *, as_json: bool) -> None:
     """Fetch a published weights file, with a progress bar, and say how to use it."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from model.download import pull as fetch
-    from model.official import official_file
+    from model.files.download import pull as fetch
+    from model.files.official import official_file
 
     file = official_file(name)
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
@@ -74,8 +74,8 @@ def pull(name: str, folder: Path | None, mirror: str, *, as_json: bool) -> None:
 
 def pullable(*, as_json: bool) -> None:
     """Print the published files that `pull` knows."""
-    from model.download import cache_folder
-    from model.official import OFFICIAL_FILES
+    from model.files.download import cache_folder
+    from model.files.official import OFFICIAL_FILES
 
     rows = [
         (row.name, row.family, row.size, row.parameter_count, (cache_folder() / row.filename).exists())
@@ -183,7 +183,7 @@ def evaluate(home: EngineHome, checkpoint: Path | None, *, as_json: bool) -> Non
     from engine.rounds import champion_checkpoint
     from engine.stages.evaluate import evaluation_set
     from engine.weights import load_file, load_weights
-    from model.session_config import SessionConfig
+    from model.video.session_config import SessionConfig
     from qa.evaluation import evaluate as score
 
     videos = evaluation_set(home)

@@ -26,7 +26,7 @@ from storage.masks import Rle, iou
 from storage.videos import Video
 
 if TYPE_CHECKING:
-    from model.auto_masklets import AutoMasklet
+    from model.image.auto_masklets import AutoMasklet
 
 DESK: Desk = "auto"
 
@@ -78,7 +78,7 @@ def _mined_videos(context: StageContext) -> list[str]:
 
 def _mine(context: StageContext, video: Video) -> list[Row]:
     from engine.weights import load_weights
-    from model.auto_masklets import generate_masklets
+    from model.image.auto_masklets import generate_masklets
 
     found = generate_masklets(
         load_weights(context.home, context.round.checkpoint_hash),

@@ -129,7 +129,7 @@ def _known_rows(context: StageContext, digest: str) -> list[Row]:
 
 def evaluate_weights(context: StageContext, role: str, digest: str) -> list[Row]:
     """Rows of the `metrics` manifest for one set of weights."""
-    from model.session_config import SessionConfig
+    from model.video.session_config import SessionConfig
     from qa.evaluation import evaluate
 
     model = load_weights(context.home, digest)

@@ -55,7 +55,7 @@ def _shards(context: StageContext) -> list[list[str]]:
 def _propose(context: StageContext, video: Video) -> list[Row]:
     from annotation.prelabel import ObjectPrompt, propose
     from engine.weights import load_sam, load_weights
-    from model.session_config import SessionConfig
+    from model.video.session_config import SessionConfig
 
     plan = [row for row in context.rows("plan", "plan") if row["video_id"] == video.video_id]
     prompts = [ObjectPrompt.from_plan(row) for row in plan]

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 
 from model.config import DecoderConfig
 from model.errors import CheckpointError, ModelError
+from model.files.weights_file import Shapes, differences, read_metadata, read_shapes, read_tensors, shapes_of
 from model.sam1.config import SAM1_SIZES, Sam1Config
 from model.sam1.sam1 import Sam1
-from model.weights_file import Shapes, differences, read_metadata, read_shapes, read_tensors, shapes_of
 
 __all__ = ["is_sam1", "load_sam1", "nearest_sam1_config", "read_sam1_info", "sam1_shapes", "save_sam1"]
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.layers import resize
-from model.mask_decoder import MaskDecoder, PromptAnswers
 from model.mask_tensors import enlarge
-from model.prompt_encoder import PromptEncoder
+from model.network.layers import resize
+from model.network.mask_decoder import MaskDecoder, PromptAnswers
+from model.network.prompt_encoder import PromptEncoder
+from model.network.sam2 import Points
 from model.sam1.config import Sam1Config, sam1_config
 from model.sam1.vit import TwoLinear, VisionTransformer
-from model.sam2 import Points
 
 __all__ = ["Sam1", "build_sam1"]
 

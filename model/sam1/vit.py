@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.layers import LayerNorm2d
+from model.network.layers import LayerNorm2d
 from model.sam1.config import Sam1Config
 
 __all__ = ["TwoLinear", "VisionTransformer", "relative_bias"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.errors import TrainingError
 from model.losses import StepPrediction, actual_iou
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 from model.training.batch import Batch
 from model.training.clips import ClipSource
 from model.training.prompt_simulation import PromptKind, PromptPlan, PromptRecipe, simulate

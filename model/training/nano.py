@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.builder import build_sam2
-from model.checkpoints import load_checkpoint, save_checkpoint
-from model.sam2 import Sam2
+from model.files.checkpoints import load_checkpoint, save_checkpoint
+from model.network.builder import build_sam2
+from model.network.sam2 import Sam2
 from model.training.batch import Batch
 from model.training.clips import ClipSource
 from model.training.evaluation import PROTOCOLS, evaluate_clips

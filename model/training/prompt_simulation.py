@@ -17,8 +17,8 @@ from torch import Tensor
 
 from model.clicks import centre_clicks, error_clicks, noisy_boxes
 from model.losses import StepPrediction
-from model.memory_bank import FrameMemory, MemoryBank, assemble, plan_memory
-from model.sam2 import HeadsOutput, ImageFeatures, Points, Sam2, uses_multimask
+from model.network.memory_bank import FrameMemory, MemoryBank, assemble, plan_memory
+from model.network.sam2 import HeadsOutput, ImageFeatures, Points, Sam2, uses_multimask
 from model.training.batch import Batch
 
 PromptKind = Literal["mask", "box", "click"]

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.checkpoints import load_checkpoint, save_checkpoint
 from model.errors import TrainingError
+from model.files.checkpoints import load_checkpoint, save_checkpoint
 from model.losses import LossTerms, frame_losses
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 from model.training.batch import Batch
 from model.training.clips import ClipSource
 from model.training.prompt_simulation import PromptRecipe, draw_plan, simulate

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 
 LOCALITY = 1.5  # size of the equal query and key biases
 PRESENCE_BIAS = 3.0  # an object is present until shown otherwise: absent ones give masks no gradient

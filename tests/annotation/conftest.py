@@ -11,7 +11,7 @@ from annotation.assistance import SessionTools
 from annotation.work import PhaseRules
 from model.config import DecoderConfig, MemoryConfig, Sam2Config, TrunkConfig
 from model.golden import fill_weights
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 
 RULES = {
     1: PhaseRules(1, False, "none"),

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from annotation.assistance import ImageAssistant, SessionTools
-from model.image_predictor import ImagePredictor
+from model.image.image_predictor import ImagePredictor
 from model.prompts import Click
 from model.sam1.config import Sam1Config
 from model.sam1.sam1 import Sam1

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from engine.home import EngineHome, create_home, open_home
-from model.checkpoints import save_checkpoint
 from model.config import DecoderConfig, MemoryConfig, Sam2Config, TrunkConfig
-from model.sam2 import Sam2
+from model.files.checkpoints import save_checkpoint
+from model.network.sam2 import Sam2
 from storage.masks import Rle, encode
 from storage.videos import Video
 

@@ -10,9 +10,9 @@ import torch
 from typer.testing import CliRunner, Result
 
 from engine.cli.app import app
-from model.download import DownloadError, cache_folder
 from model.errors import CheckpointError
-from model.official import OFFICIAL_FILES
+from model.files.download import DownloadError, cache_folder
+from model.files.official import OFFICIAL_FILES
 from tests.model.file_server import FileServer, serve
 
 

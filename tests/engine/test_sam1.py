@@ -13,8 +13,8 @@ from engine.home import EngineHome, open_home
 from engine.machine import advance_round, open_round
 from engine.rounds import checkpoint_key, open_rounds
 from engine.stages.base import StageContext
-from model.checkpoints import checkpoint_hash
 from model.config import DecoderConfig
+from model.files.checkpoints import checkpoint_hash
 from model.sam1.checkpoints import save_sam1
 from model.sam1.config import Sam1Config
 from model.sam1.sam1 import Sam1

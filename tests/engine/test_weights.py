@@ -11,9 +11,9 @@ from engine.home import create_home, open_home
 from engine.rounds import base_checkpoint, weights_path
 from engine.settings import ModelSettings
 from engine.weights import load_file, load_weights
-from model.checkpoints import default_checkpoint
-from model.download import cache_folder
 from model.errors import ModelError
+from model.files.checkpoints import default_checkpoint
+from model.files.download import cache_folder
 
 
 def test_weights_are_loaded_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.config import DecoderConfig, MemoryConfig, Sam2Config, TrunkConfig
 from model.golden import fill_weights
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 
 MICRO = Sam2Config(
     size="micro",

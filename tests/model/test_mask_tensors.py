@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
-from model.layers import resize
 from model.mask_tensors import above, areas_above, boxes_around, enlarge
+from model.network.layers import resize
 
 
 @pytest.mark.parametrize("size", [(40, 56), (16, 16), (7, 5), (1, 1), (33, 100)])

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from model.errors import ModelError
-from model.mask_decoder import DecoderOutput
-from model.memory_bank import MemoryBank, assemble, plan_memory
+from model.network.mask_decoder import DecoderOutput
+from model.network.memory_bank import MemoryBank, assemble, plan_memory
+from model.network.sam2 import Sam2, StepPrompt
 from model.runtime import _copy, compile_parts, inference, pick_device
-from model.sam2 import Sam2, StepPrompt
 from tests.model.conftest import MICRO, micro_network
 
 CPU = torch.device("cpu")

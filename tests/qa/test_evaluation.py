@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.builder import build_sam2
 from model.errors import PromptError
+from model.network.builder import build_sam2
+from model.network.sam2 import Sam2
 from model.prompts import Click
-from model.sam2 import Sam2
-from model.video_session import SessionConfig
+from model.video.video_session import SessionConfig
 from qa.errors import EvaluationError
 from qa.evaluation import COPY_FIRST_MASK, EvaluationVideo, evaluate, evaluate_copy, prompter
 from qa.metric_rows import MEAN_OBJECT, MetricRow

@@ -14,7 +14,7 @@ from transformers import Sam2Model, Sam2VideoConfig, Sam2VideoModel
 
 from model.config import DecoderConfig, MemoryConfig, Sam2Config, TrunkConfig
 from model.golden import fill_weights
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 from tests.model.parity.mapping import their_state
 
 SIDE = 256

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.sam2 import Points
+from model.network.sam2 import Points
 from tests.model.parity.pair import SIDE, Pair, largest_error, make_pair, moving_frames
 
 CLICK: Points = (torch.tensor([[[92.0, 130.0]]]), torch.tensor([[1]]))

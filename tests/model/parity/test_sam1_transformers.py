@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.config import DecoderConfig
-from model.image_predictor import ImagePredictor, ImagePrompt
+from model.image.image_predictor import ImagePredictor, ImagePrompt
 from model.prompts import Box, Click
 from model.sam1.config import Sam1Config
 from model.sam1.sam1 import Sam1

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession, Sam2VideoModel
 
-from model.frame_result import FrameResult
-from model.layers import resize
-from model.memory_bank import FrameMemory, MemoryBank, MemorySequence, assemble, plan_memory
+from model.network.layers import resize
+from model.network.memory_bank import FrameMemory, MemoryBank, MemorySequence, assemble, plan_memory
+from model.network.sam2 import ABSENT_LOGIT, Sam2, StepOutput, StepPrompt
 from model.prompts import Box, Click
-from model.sam2 import ABSENT_LOGIT, Sam2, StepOutput, StepPrompt
-from model.video_session import SessionConfig, VideoSession
+from model.video.frame_result import FrameResult
+from model.video.video_session import SessionConfig, VideoSession
 from tests.model.conftest import ArrayFrames
 from tests.model.parity.pair import SIDE, Pair, largest_error, make_pair, moving_frames
 

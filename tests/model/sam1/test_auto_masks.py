@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.auto_masks import AutoMaskConfig, generate_masks
-from model.image_predictor import ImagePredictor
+from model.image.auto_masks import AutoMaskConfig, generate_masks
+from model.image.image_predictor import ImagePredictor
 from model.postprocess import drop_specks
 from model.sam1.sam1 import Sam1
 

@@ -9,12 +9,12 @@ from types import MappingProxyType
 import pytest
 import torch
 
-from model.checkpoints import save_checkpoint
 from model.errors import CheckpointError
+from model.files.checkpoints import save_checkpoint
+from model.network.sam2 import Sam2
 from model.sam1 import checkpoints
 from model.sam1.checkpoints import is_sam1, load_sam1, read_sam1_info, save_sam1
 from model.sam1.sam1 import Sam1
-from model.sam2 import Sam2
 from tests.model.sam1.conftest import TINY
 
 

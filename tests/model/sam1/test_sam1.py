@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.errors import ModelError, PromptError
-from model.image_model import Sam1Image, Sam2Image, image_model
-from model.image_predictor import ImagePredictor, ImagePrompt
+from model.image.image_model import Sam1Image, Sam2Image, image_model
+from model.image.image_predictor import ImagePredictor, ImagePrompt
+from model.network.sam2 import Sam2
 from model.prompts import Box, Click
 from model.sam1.sam1 import Sam1, build_sam1
-from model.sam2 import Sam2
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model.config import DecoderConfig, MemoryConfig, Sam2Config, TrunkConfig
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 from model.training.clips import Clip
 
 MICRO = Sam2Config(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model.errors import TrainingError
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 from model.training.evaluation import evaluate_clips
 
 from .conftest import SquareClips

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint, read_info
+from model.files.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint, read_info
 from model.training.evaluation import evaluate_clips
 from model.training.nano import STAGES, pretrain
 from model.training.synthetic import SyntheticClips

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 from model.training.batch import Batch
 from model.training.prompt_simulation import PromptPlan, PromptRecipe, draw_plan, simulate
 

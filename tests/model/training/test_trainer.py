@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoints import checkpoint_hash, load_checkpoint, save_checkpoint
 from model.errors import TrainingError
+from model.files.checkpoints import checkpoint_hash, load_checkpoint, save_checkpoint
 from model.training.clips import Clip
 from model.training.trainer import STATE_FILE, Row, TrainConfig, finetune, learning_rate, train
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model.sam2 import Sam2
+from model.network.sam2 import Sam2
 from model.training.batch import Batch
 from model.training.young import initialise_young, spread_candidates
 

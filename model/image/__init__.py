@@ -1,0 +1,1 @@
+"""Still images: ask about one, find everything in it, and follow what was found."""

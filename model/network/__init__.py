@@ -1,0 +1,1 @@
+"""The networks' parts: weights and arithmetic, nothing else."""
