@@ -13,6 +13,7 @@ from benchmarks.compare import report
 from benchmarks.compare.rows import ROWS, SIDES, Job, Row, choose
 from benchmarks.compare.runner import ROOT, Results, available_sides, jobs_of, run_job
 
+_WIDTH = 160  # of the table where no terminal says how much fits
 _CACHE = ROOT / "build" / "bench"
 
 
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 1 when a job failed or masks differ."""
     options = _parser().parse_args(arguments)
     console = Console()
+    console = console if console.is_terminal else Console(width=_WIDTH)
     try:
         rows = choose(options.rows, quick=options.quick)
     except ValueError as error:
