@@ -34,7 +34,8 @@ class Ours:
 
     def __init__(self, job: Job, weights: Path) -> None:
         self.job = job
-        keep_freed_memory()  # as every long-running program of the engine may
+        if job.row.task != "memory":
+            keep_freed_memory()  # as a long-running program may
         self.network = load_checkpoint(
             weights, size=job.row.size, image_size=job.row.image_size, device=job.device
         )
@@ -51,8 +52,18 @@ class Ours:
 
     def open(self, folder: Path) -> None:
         # the official package fills holes only with its compiled extension, so nobody fills any here
-        config = SessionConfig(fill_hole_area=0)
-        self.session = VideoSession(self.network, FolderFrames(folder), config=config)
+        if self.job.row.cache_mib is None:
+            frames, config = FolderFrames(folder), SessionConfig(fill_hole_area=0)
+        else:
+            size = self.job.row.cache_mib * 2**20
+            frames = FolderFrames(folder, cache_bytes=size)
+            config = SessionConfig(
+                fill_hole_area=0,
+                feature_cache_bytes=size,
+                conditioned_cache_bytes=size,
+                memory_bytes=size,
+            )
+        self.session = VideoSession(self.network, frames, config=config)
 
     def click(self, frame: int, object_id: int, x: float, y: float) -> BoolMask:
         return np.asarray(self.session.add_points(frame, object_id, [Click(x, y)]).masks[0])

@@ -34,6 +34,7 @@ class Row:
     first: int = 16  # the first measured frame: 7 memory maps and 16 pointers are there
     warm_up: Literal["true", "stand-ins"] = "true"  # how the frames before it are made
     points_per_side: int = 32  # of automatic masks
+    cache_mib: int | None = None  # of each of our caches; None: a session's defaults
     reach: float | None = None  # official ÷ ours that is asked for
     stretch: float | None = None
     quick: bool = False  # belongs to the short run
@@ -61,7 +62,7 @@ class Job:
         tail = "" if self.device == "cpu" else f"@{self.device}-{self.precision}{'-compiled' * self.compiled}"
         picture = "x".join(map(str, row.picture))
         shape = f"{row.task},{row.size},{row.image_size},{picture},{row.frames},{row.objects},{row.repeats}"
-        return f"{row.id}/{self.side}/{shape},{row.first},{row.threads},{row.points_per_side}{tail}"
+        return f"{row.id}/{self.side}/{shape},{row.first},{row.threads},{row.points_per_side},{row.cache_mib}{tail}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -254,6 +255,7 @@ ROWS: tuple[Row, ...] = (
         objects=8,
         frames=330,
         threads=2,
+        cache_mib=32,
         reach=5,
         stretch=20,
     ),
@@ -266,6 +268,19 @@ ROWS: tuple[Row, ...] = (
         image_size=1024,
         objects=8,
         frames=33,
+        threads=2,
+        cache_mib=32,
+        sides=("ours",),
+    ),
+    Row(
+        id="memory-default",
+        title="peak memory, 120 frames × 8 objects, tiny, 1024 px, default caches",
+        task="memory",
+        unit="memory",
+        size="tiny",
+        image_size=1024,
+        objects=8,
+        frames=120,
         threads=2,
         sides=("ours",),
     ),

@@ -96,4 +96,7 @@ def _prepare(job: Job, cache: Path) -> tuple[Path, Path]:
 def _environment(job: Job) -> dict[str, str]:
     """Threads must be known before torch is loaded; a task may use fewer than this, never more."""
     threads = str(2 if job.row.image_size >= 512 else job.row.threads)
-    return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, threads), "TQDM_DISABLE": "1"}
+    settings = dict.fromkeys(_THREAD_VARIABLES, threads) | {"TQDM_DISABLE": "1"}
+    if job.row.task == "memory":  # or glibc scatters what is kept over holes that big buffers leave behind
+        settings["MALLOC_MMAP_THRESHOLD_"] = str(2**20)
+    return {**os.environ, **settings}
