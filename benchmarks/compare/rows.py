@@ -319,4 +319,6 @@ def choose(ids: list[str] | None, *, quick: bool) -> list[Row]:
     if unknown:
         known = ", ".join(row.id for row in ROWS)
         raise ValueError(f"no row begins with {', '.join(unknown)}; the rows are {known}")
-    return [row for row in ROWS if row.id.startswith(tuple(ids))]
+    exact = {row.id for row in ROWS} & set(ids)  # a whole name means that row, not those that it begins too
+    begun = tuple(name for name in ids if name not in exact)
+    return [row for row in ROWS if row.id in exact or (begun and row.id.startswith(begun))]

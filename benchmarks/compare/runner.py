@@ -99,4 +99,5 @@ def _environment(job: Job) -> dict[str, str]:
     settings = dict.fromkeys(_THREAD_VARIABLES, threads) | {"TQDM_DISABLE": "1"}
     if job.row.task == "memory":  # or glibc scatters what is kept over holes that big buffers leave behind
         settings["MALLOC_MMAP_THRESHOLD_"] = str(2**20)
+        settings["OMP_WAIT_POLICY"] = "PASSIVE"  # nothing is timed; a busy machine shall not stall it
     return {**os.environ, **settings}
