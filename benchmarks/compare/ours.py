@@ -19,6 +19,7 @@ from model.allocator import keep_freed_memory
 from model.files.checkpoints import load_checkpoint
 from model.image.auto_config import AutoMaskConfig
 from model.image.auto_masks import generate_masks
+from model.image.image_predictor import ImagePredictor
 from model.network.sam2 import ImageFeatures
 from model.prompts import Click
 from model.runtime import compile_parts, inference
@@ -53,12 +54,16 @@ class Ours:
     def open(self, folder: Path) -> None:
         # the official package fills holes only with its compiled extension, so nobody fills any here
         if self.job.row.cache_mib is None:
-            frames, config = FolderFrames(folder), SessionConfig(fill_hole_area=0)
+            frames, config = (
+                FolderFrames(folder),
+                SessionConfig(fill_hole_area=0, precision=self.job.precision),
+            )
         else:
             size = self.job.row.cache_mib * 2**20
             frames = FolderFrames(folder, cache_bytes=size)
             config = SessionConfig(
                 fill_hole_area=0,
+                precision=self.job.precision,
                 feature_cache_bytes=size,
                 conditioned_cache_bytes=size,
                 memory_bytes=size,
@@ -81,7 +86,8 @@ class Ours:
             pred_iou_thresh=options.min_predicted_iou,
             stability_score_thresh=options.min_stability,
         )
-        return [found.rle for found in generate_masks(self.network, rgb, config)]
+        predictor = ImagePredictor(self.network, precision=self.job.precision)
+        return [found.rle for found in generate_masks(predictor, rgb, config)]
 
 
 def _embedding_as_it_is(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
