@@ -15,7 +15,6 @@ from torch import Tensor
 from benchmarks.compare.measure import Stages
 from benchmarks.compare.rows import Job
 from benchmarks.compare.side import STAGES, AutoOptions, BoolMask
-from model.allocator import keep_freed_memory
 from model.files.checkpoints import load_checkpoint
 from model.image.auto_config import AutoMaskConfig
 from model.image.auto_masks import generate_masks
@@ -35,8 +34,6 @@ class Ours:
 
     def __init__(self, job: Job, weights: Path) -> None:
         self.job = job
-        if job.row.task != "memory":
-            keep_freed_memory()  # as a long-running program may
         self.network = load_checkpoint(
             weights, size=job.row.size, image_size=job.row.image_size, device=job.device
         )
