@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.image.auto_config import AutoMaskConfig, OutputMode
-from model.image.image_model import Network, picture_tensor
+from model.image.image_model import Network
 from model.image.image_predictor import ImagePredictor
 from model.image.overlap import distinct_boxes
 from model.image.point_grids import Crop, crops, even_grid
 from model.image.point_search import Candidates, ask_points, full_size
 from model.mask_tensors import above, areas_above, boxes_around
+from model.pictures import picture_tensor
 from model.postprocess import drop_specks, fill_holes, tidy_logits
 from model.prompt_tensors import LOGIT_LIMIT
 from storage.masks import Rle, decode, encode

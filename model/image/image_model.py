@@ -19,6 +19,7 @@ from model.errors import PromptError
 from model.mask_tensors import enlarge
 from model.network.mask_decoder import PromptAnswers
 from model.network.sam2 import Points, Sam2
+from model.pictures import picture_tensor
 from model.sam1.sam1 import Sam1
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "Sam1Image",
     "Sam2Image",
     "image_model",
-    "picture_tensor",
 ]
 
 Network = Sam2 | Sam1
@@ -180,10 +180,3 @@ class Sam1Image:
         """Return `coords` [..., 2] (x, y) of the image as pixels of the padded input."""
         height, width = self._network.content_size(image.height, image.width)
         return coords.float() * coords.new_tensor([width / image.width, height / image.height]).float()
-
-
-def picture_tensor(rgb: NDArray[np.uint8]) -> Tensor:
-    """Return a picture as uint8 [1, H, W, 3]. Raises PromptError unless it is a uint8 array [H, W, 3]."""
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
-        raise PromptError(f"the image is {rgb.dtype} of shape {rgb.shape}, not uint8 height x width x 3")
-    return torch.from_numpy(np.ascontiguousarray(rgb))[None]

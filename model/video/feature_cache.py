@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.errors import FrameShapeError, ModelError
+from model.errors import ModelError
 from model.network.sam2 import ImageFeatures, Sam2
+from model.pictures import picture_tensor
 from model.runtime import Precision, inference
 from model.video.disk_features import DiskFeatures, network_key
 
@@ -142,8 +143,6 @@ def encode_frame(
     model: Sam2, rgb: NDArray[np.uint8], *, where: str, precision: Precision = "auto"
 ) -> ImageFeatures:
     """Encode one picture uint8 [H, W, 3]; `where` names it in the FrameShapeError of a wrong one."""
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
-        raise FrameShapeError(f"{where} is {rgb.dtype} of shape {rgb.shape}, not uint8 height x width x 3")
-    pixels = torch.from_numpy(np.array(rgb))[None]  # a copy: sources may hand out read-only pictures
+    pixels = picture_tensor(rgb, where=where)
     with inference(model.device, precision):
         return model.encode_images(model.preprocess(pixels))

@@ -27,5 +27,7 @@ def test_other_names_are_not() -> None:
 
 
 def test_errors_prompts_and_settings_do_not_load_torch() -> None:
-    code = "import sys, model.image.auto_config, model.errors, model.prompts; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, model.image.auto_config, model.errors, model.prompts; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
