@@ -43,10 +43,13 @@ def _load(store_url: str, checkpoint_hash: str, settings: ModelSettings) -> Sam2
 
 def load_file(path: Path, settings: ModelSettings) -> Sam2:
     """The network in a weights file, in evaluation mode, where and how the settings want it."""
+    from model.allocator import keep_freed_memory, suits
     from model.files.checkpoints import load_checkpoint
     from model.runtime import compile_parts, pick_device
 
     model = load_checkpoint(path, image_size=settings.image_size or None, device=pick_device(settings.device))
+    if suits(model.image_size):
+        keep_freed_memory()
     return compile_parts(model) if settings.compile else model
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmarks.compare.measure import Stages
 from benchmarks.compare.rows import Job
 from benchmarks.compare.side import STAGES, AutoOptions, BoolMask
+from model.allocator import keep_freed_memory, suits
 from model.files.checkpoints import load_checkpoint
 from model.image.auto_config import AutoMaskConfig
 from model.image.auto_masks import generate_masks
@@ -34,6 +35,8 @@ class Ours:
 
     def __init__(self, job: Job, weights: Path) -> None:
         self.job = job
+        if suits(job.row.image_size):
+            keep_freed_memory()  # as the engine does
         self.network = load_checkpoint(
             weights, size=job.row.size, image_size=job.row.image_size, device=job.device
         )

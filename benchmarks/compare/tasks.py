@@ -165,17 +165,18 @@ def auto_masks(side: Side, job: Job, _: Path) -> Outcome:
 def memory(side: Side, job: Job, folder: Path) -> Outcome:
     """The most memory the process held, from its start to the last frame of the video.
 
-    The book-keeping of all frames and objects is run; the networks run truly on the first frame and the last. On
-    the frames between, every stage answers with a copy of an answer it gave to inputs of the same shape (memory
-    attention: with its input), so that all that is kept is kept, at the cost of copying.
+    With stand-ins, the book-keeping of all frames and objects is run, but the networks run truly on the first frame
+    and the last only. On the frames between, every stage answers with a copy of an answer it gave to inputs of the
+    same shape (memory attention: with its input), so that all that is kept is kept, at the cost of copying.
     """
     row, outcome = job.row, Outcome()
     _open_with_objects(side, row, folder)
     walk = side.track(start=0)
     next(walk)
-    for stage in ("image encoder", "prompts and decoder", "memory encoder"):
-        side.stages.stand_in(stage, _repeated_answers)
-    side.attend_nothing()
+    if row.warm_up == "stand-ins":
+        for stage in ("image encoder", "prompts and decoder", "memory encoder"):
+            side.stages.stand_in(stage, _repeated_answers)
+        side.attend_nothing()
     for _ in range(row.frames - 1 - _TRUE_FRAMES):
         next(walk)
     outcome.notes["held before the last frame, MiB"] = memory_mib(job.device)
