@@ -152,6 +152,7 @@ ROWS: tuple[Row, ...] = (
         image_size=256,
         objects=8,
         frames=330,
+        cache_mib=32,
         quick=True,
     ),
     Row(
@@ -286,17 +287,6 @@ ROWS: tuple[Row, ...] = (
         frames=120,
         threads=2,
         sides=("ours",),
-    ),
-    Row(
-        id="auto-8",
-        title="automatic masks, 8×8 points, 720p, tiny, 1024 px",
-        task="auto_masks",
-        size="tiny",
-        image_size=1024,
-        width=1280,
-        height=720,
-        points_per_side=8,
-        frames=1,
     ),
     Row(
         id="auto-32",
