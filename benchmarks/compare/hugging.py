@@ -19,10 +19,9 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 from benchmarks.compare.measure import Stages
 from benchmarks.compare.precision import autocast
 from benchmarks.compare.rows import Job
-from benchmarks.compare.side import STAGES, AutoOptions, BoolMask
+from benchmarks.compare.side import STAGES, BoolMask
 from model.config import Sam2Config, sam2_config
 from model.files.checkpoints import read_state
-from storage.masks import Rle
 from tests.model.parity.mapping import their_state
 
 __all__ = ["Hugging"]
@@ -31,7 +30,10 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Hugging:
-    """Frames are decoded and normalised before the clock runs: the package takes tensors, not files."""
+    """Frames are decoded and normalised before the clock runs: the package takes tensors, not files.
+
+    Its mask generation is a pipeline of another design, so it is no `MaskSide`.
+    """
 
     def __init__(self, job: Job, weights: Path) -> None:
         self.job = job
@@ -86,9 +88,6 @@ class Hugging:
 
     def attend_nothing(self) -> None:
         self.stages.stand_in("memory attention", _embedding_as_it_is)
-
-    def auto_masks(self, rgb: NDArray[np.uint8], options: AutoOptions) -> list[Rle]:
-        raise NotImplementedError("its mask generation is a pipeline of another design")
 
     def _pixels(self, rgb: NDArray[np.uint8]) -> Tensor:
         """Normalised [3, S, S]; pictures of these rows have the input's size."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.compare.measure import Stages
 from storage.masks import Rle
 
-__all__ = ["STAGES", "AutoOptions", "Side"]
+__all__ = ["STAGES", "AutoOptions", "MaskSide", "Side"]
 
 BoolMask = NDArray[np.bool_]
 
@@ -52,6 +52,11 @@ class Side(Protocol):
 
     def attend_nothing(self) -> None:
         """Memory attention answers at once with what it was given (see `Stages.stand_in`)."""
+
+
+@runtime_checkable
+class MaskSide(Side, Protocol):
+    """A side that finds masks by itself."""
 
     def auto_masks(self, rgb: NDArray[np.uint8], options: AutoOptions) -> list[Rle]:
         """Everything in a picture, as run lengths."""

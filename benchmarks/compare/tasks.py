@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.compare.measure import Sample, memory_mib, peak_mib, stopwatch
 from benchmarks.compare.rows import Job, Row
-from benchmarks.compare.side import AutoOptions, Side
+from benchmarks.compare.side import AutoOptions, MaskSide, Side
 from benchmarks.compare.trees import mapped
 from benchmarks.compare.video import picture, shape_mask
 from storage.masks import Rle, encode
@@ -150,6 +150,10 @@ def click(side: Side, job: Job, folder: Path) -> Outcome:
 
 def auto_masks(side: Side, job: Job, _: Path) -> Outcome:
     """One picture from uint8 to the run lengths of all its masks, image encoder included."""
+    if not isinstance(side, MaskSide):
+        raise ValueError(
+            f"{job.side} does not find masks by itself; leave it out of the sides of row {job.row.id}"
+        )
     row, outcome = job.row, Outcome()
     rgb = picture(0, *row.picture)
     options = AutoOptions(row.points_per_side, *_AUTO_THRESHOLDS[row.size])

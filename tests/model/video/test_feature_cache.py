@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,15 +53,22 @@ def test_the_newest_stays_whatever_the_budget() -> None:
 
 def test_a_frame_is_made_once_by_many_threads() -> None:
     cache, made = FeatureCache(10**6), []
+    all_here, go_on = threading.Barrier(9), threading.Event()
 
     def make() -> ImageFeatures:
-        time.sleep(0.02)
+        go_on.wait()
         made.append(1)
         return _features(1)
 
-    threads = [threading.Thread(target=cache.get_or_make, args=(3, make)) for _ in range(8)]
+    def ask() -> None:
+        all_here.wait()
+        cache.get_or_make(3, make)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
+    all_here.wait()  # whoever is first makes it while the others ask
+    go_on.set()
     for thread in threads:
         thread.join()
     assert len(made) == 1
@@ -148,8 +155,10 @@ def test_damaged_files_are_made_again(
 def test_the_folder_is_bounded(micro_model: Sam2, tmp_path: Path) -> None:
     disk = DiskFeatures(tmp_path, int(3.5 * SIZE))
     for number in range(3):
+        before = set(tmp_path.iterdir())
         disk.save(str(number), _features(number))
-        time.sleep(0.01)
+        (path,) = set(tmp_path.iterdir()) - before
+        os.utime(path, (number, number))  # clocks of file systems may be too coarse to tell them apart
     assert disk.load("0", micro_model) is not None
     disk.save("3", _features(3))
     found = [disk.load(str(number), micro_model) is not None for number in range(4)]
