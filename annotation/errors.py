@@ -4,13 +4,14 @@ AnnotationError                root: something about work items, sessions or peo
 └── RecordError                a work item or a submission is malformed; the message names the field
 └── ActionError                the annotation tool refuses an action: wrong phase, place, size or order
 └── PeopleError                nobody can do the work: no one is left, or the references are missing
+└── SiteError                  Label Studio or the model server cannot be made, started or reached
 """
 
 from __future__ import annotations
 
 from storage.errors import EngineError
 
-__all__ = ["ActionError", "AnnotationError", "PeopleError", "RecordError"]
+__all__ = ["ActionError", "AnnotationError", "PeopleError", "RecordError", "SiteError"]
 
 
 class AnnotationError(EngineError):
@@ -27,3 +28,7 @@ class ActionError(AnnotationError):
 
 class PeopleError(AnnotationError):
     """Nobody can do the work: no one is left to take it, or reference masks are missing."""
+
+
+class SiteError(AnnotationError):
+    """Label Studio or the model server cannot be made, started or reached; the message says what to do."""
