@@ -31,6 +31,10 @@ class JsonReader:
         self._what = what
         self._read: set[str] = set()
 
+    def has(self, name: str) -> bool:
+        """Whether the field is there; those added to a record later are not, in old ones."""
+        return name in self._value
+
     def text(self, name: str) -> str:
         """A string."""
         return self._typed(name, str, "a string")

@@ -37,7 +37,21 @@ Desk = Literal["selection", "annotation", "auto"]
 WorkKind = Literal["select", "annotate", "verify"]
 TrackerPrompts = Literal["none", "masks", "all"]
 VerdictName = Literal["satisfactory", "unsatisfactory", "rejected"]
-EventKind = Literal["click", "box", "brush", "absent", "locate", "examine", "propagate", "submit", "verdict"]
+EventKind = Literal[
+    "click",
+    "box",
+    "brush",
+    "absent",
+    "locate",
+    "examine",
+    "propagate",
+    "undo",
+    "reset",
+    "submit",
+    "verdict",
+    "idle",
+]
+"""What a person did. `idle` lasts no time: it stands where a pause was too long to count as work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +81,9 @@ class WorkItem:
     """One piece of work for one person.
 
     revision: the one to be made (annotate) or judged (verify). masks: what to start from, or what to judge,
-    by source frame. bad_range: source frames (from, to), both inclusive, that a verifier found wrong. wanted:
-    how many objects to select. taken: masks at `first_frame` of objects already annotated (select).
+    by source frame. bad_range: source frames (from, to), both inclusive, that a verifier found wrong, and reason:
+    what they said of it. wanted: how many objects to select. taken: masks at `first_frame` of objects already
+    annotated (select).
     """
 
     task_id: str
@@ -89,6 +104,7 @@ class WorkItem:
     excluded_people: frozenset[str] = frozenset()
     wanted: int = 1
     taken: tuple[Rle, ...] = ()
+    reason: str = ""
 
     def __post_init__(self) -> None:
         for name in ("task_id", "round_id", "video_id"):
@@ -103,7 +119,7 @@ class WorkItem:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; sets and maps are written sorted, so that equal items give equal text."""
-        return {
+        value: dict[str, Any] = {
             "task_id": self.task_id,
             "round_id": self.round_id,
             "desk": self.desk,
@@ -123,6 +139,7 @@ class WorkItem:
             "wanted": self.wanted,
             "taken": [rle.to_coco() for rle in self.taken],
         }
+        return value | {"reason": self.reason} if self.reason else value
 
     @classmethod
     def from_json(cls, value: object) -> WorkItem:
@@ -147,6 +164,7 @@ class WorkItem:
             excluded_people=frozenset(reader.texts("excluded_people")),
             wanted=reader.whole("wanted"),
             taken=reader.rles("taken"),
+            reason=reader.text("reason") if reader.has("reason") else "",
         )
         reader.finish()
         return item
@@ -196,7 +214,8 @@ class FrameMask:
     """One frame of a submitted masklet.
 
     edited: a person made or changed this mask in this revision. clicks: clicks given on it. locked: a person
-    vouches for it (edited or accepted), so that the tracker must not replace it.
+    vouches for it (edited or accepted), so that the tracker must not replace it. occluded: a person said that
+    something hides part of the object.
     """
 
     frame: int
@@ -204,20 +223,22 @@ class FrameMask:
     edited: bool
     clicks: int
     locked: bool
+    occluded: bool = False
 
     def __post_init__(self) -> None:
         check_whole("frame mask", "frame", self.frame)
         check_whole("frame mask", "clicks", self.clicks)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
+        """Plain JSON values; `occluded` only where it is so, as hand-ins from before it existed have it."""
+        value = {
             "frame": self.frame,
             "rle": self.rle.to_coco(),
             "edited": self.edited,
             "clicks": self.clicks,
             "locked": self.locked,
         }
+        return value | {"occluded": True} if self.occluded else value
 
     @classmethod
     def from_json(cls, value: object) -> FrameMask:
@@ -229,6 +250,7 @@ class FrameMask:
             edited=reader.flag("edited"),
             clicks=reader.whole("clicks"),
             locked=reader.flag("locked"),
+            occluded=reader.has("occluded") and reader.flag("occluded"),
         )
         reader.finish()
         return mask
@@ -318,7 +340,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What one person hands in for one work item: selections, masks or a verdict, and the effort it took."""
+    """What one person hands in for one work item: selections, masks or a verdict, and the effort it took.
+
+    helpers: others who made part of it, where a long video was cut into several pieces of work.
+    """
 
     submission_id: str
     task_id: str
@@ -327,6 +352,7 @@ class Submission:
     masks: tuple[FrameMask, ...] = ()
     verdict: Verdict | None = None
     effort: tuple[EffortEvent, ...] = ()
+    helpers: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name in ("submission_id", "task_id", "actor"):
@@ -336,8 +362,8 @@ class Submission:
             raise RecordError("The field 'masks' of a submission must hold each frame once, in order.")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
+        """Plain JSON values; `helpers` only where there were any."""
+        value: dict[str, Any] = {
             "submission_id": self.submission_id,
             "task_id": self.task_id,
             "actor": self.actor,
@@ -346,6 +372,7 @@ class Submission:
             "verdict": None if self.verdict is None else self.verdict.to_json(),
             "effort": [event.to_json() for event in self.effort],
         }
+        return value | {"helpers": sorted(self.helpers)} if self.helpers else value
 
     @classmethod
     def from_json(cls, value: object) -> Submission:
@@ -359,6 +386,7 @@ class Submission:
             masks=reader.each("masks", FrameMask.from_json),
             verdict=reader.optional("verdict", lambda name: reader.nested(name, Verdict.from_json)),
             effort=reader.each("effort", EffortEvent.from_json),
+            helpers=frozenset(reader.texts("helpers") if reader.has("helpers") else ()),
         )
         reader.finish()
         return submission

@@ -49,11 +49,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One immutable version of a masklet: who made it, and its masks by source frame."""
+    """One immutable version of a masklet: who made it (with whose help), and its masks by source frame."""
 
     number: int
     annotator: str
     masks: tuple[FrameMask, ...]
+    helpers: frozenset[str] = frozenset()
 
     def rles(self) -> dict[int, Rle]:
         """Masks by source frame."""
@@ -87,7 +88,8 @@ class MaskletWork:
     @property
     def people(self) -> frozenset[str]:
         """Everyone who annotated this masklet: none of them may verify it."""
-        return frozenset(revision.annotator for revision in self.revisions if revision.number > 0)
+        made = [revision for revision in self.revisions if revision.number > 0]
+        return frozenset().union(*({revision.annotator, *revision.helpers} for revision in made))
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class Workbench:
         candidate = work.candidate
         verifying = work.state == "to_verify"
         revision = work.latest.number if verifying else next_revision(work.revisions)
+        refused = work.verdicts[-1].verdict if work.verdicts and not verifying else None
         return WorkItem(
             task_id=task_id(candidate.masklet_id, "verify" if verifying else "annotate", revision),
             round_id=self.round_id,
@@ -140,7 +143,8 @@ class Workbench:
             box=candidate.box,
             name=candidate.name,
             masks=work.latest.rles() if work.revisions else candidate.masks,
-            bad_range=work.verdicts[-1].verdict.bad_range if work.verdicts and not verifying else None,
+            bad_range=refused.bad_range if refused else None,
+            reason=refused.reason if refused else "",
             excluded_people=work.people if verifying else frozenset(),
         )
 
@@ -182,7 +186,7 @@ def _follow(
             submission = handed_in.get(task_id(candidate.masklet_id, "annotate", number))
             if submission is None:
                 break
-            revisions.append(Revision(number, submission.actor, submission.masks))
+            revisions.append(Revision(number, submission.actor, submission.masks, submission.helpers))
             state = "to_verify"
         else:
             number = revisions[-1].number

@@ -149,7 +149,9 @@ def _edited_percent(masks: pd.DataFrame) -> float:
 
 
 def _effort(rows: Rows) -> pd.DataFrame:
-    return as_table(rows, _EFFORT, name="effort events")
+    """Every act; pauses (`idle`) are none."""
+    events = as_table(rows, _EFFORT, name="effort events")
+    return events[events["kind"] != "idle"]
 
 
 def _annotations(rows: Rows) -> pd.DataFrame:

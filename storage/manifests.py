@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import ManifestError, ObjectNotFound
 from storage.objects import ObjectStore
-from storage.schemas import SCHEMAS, SORT_KEYS
+from storage.schemas import ADDED_LATER, SCHEMAS, SORT_KEYS
 
 __all__ = [
     "FileRef",
@@ -82,11 +82,14 @@ def write_manifest(store: ObjectStore, prefix: str, name: str, rows: Rows, schem
 def read_manifest(store: ObjectStore, ref: FileRef | str) -> pa.Table:
     """The whole table of a manifest, given by reference or by its content-hashed key.
 
+    Columns that its schema got after the file was written are null.
+
     Raises ManifestError, naming the file and what to do, if it is missing, cut, altered or of another
     version.
     """
     with ExitStack() as stack:
-        return _open(store, ref, stack).read()
+        file = _open(store, ref, stack)
+        return _completed(file.read(), file)
 
 
 def iter_manifest(
@@ -97,7 +100,9 @@ def iter_manifest(
     """
     with ExitStack() as stack:
         file = _open(store, ref, stack)
-        yield from file.iter_batches(batch_size=_ROW_GROUP, columns=list(columns) if columns else None)
+        present = [name for name in columns or () if name in file.schema_arrow.names]
+        for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=present if columns else None):
+            yield from _completed(pa.Table.from_batches([batch]), file, columns).to_batches()
 
 
 def rows_to_table(schema_name: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
@@ -250,9 +255,24 @@ def _check_schema(store: ObjectStore, key: str, schema: pa.Schema) -> str:
             f"{key} in {store.url} has version {version} of the schema {name!r}, which this code does not "
             "read; use the version of the engine that wrote it"
         )
-    if not schema.equals(declared):
+    if not any(schema.equals(known) for known in (declared, _first_form(name))):
         raise _damaged(store, key, f"its columns are not those of {name!r}")
     return name
+
+
+def _first_form(name: str) -> pa.Schema:
+    """The named schema without the columns that were added later."""
+    return pa.schema([field for field in SCHEMAS[name] if field.name not in ADDED_LATER.get(name, ())])
+
+
+def _completed(table: pa.Table, file: pq.ParquetFile, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table as read, with nulls in the wanted columns (default: all declared) that its file does not have."""
+    declared = SCHEMAS[(file.schema_arrow.metadata or {})[b"schema"].decode()]
+    missing = [name for name in columns or declared.names if name not in file.schema_arrow.names]
+    for name in missing:
+        field = declared.field(name)
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table
 
 
 def _damaged(store: ObjectStore, key: str, why: str) -> ManifestError:

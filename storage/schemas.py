@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-__all__ = ["SCHEMAS", "SCHEMA_VERSION", "SORT_KEYS"]
+__all__ = ["ADDED_LATER", "SCHEMAS", "SCHEMA_VERSION", "SORT_KEYS"]
 
 SCHEMA_VERSION = 1
 
@@ -35,7 +35,7 @@ _COLUMNS = {
     # what people submitted; a revision never changes once written
     "annotations": (
         f"masklet_id:string revision:int32 video_id:string object_id:int32 frame:int32 {_MASK} area:int64 "
-        "edited:bool clicks:int32 origin:string annotator:string phase:int8 locked:bool"
+        "edited:bool clicks:int32 origin:string annotator:string phase:int8 locked:bool occluded:bool?"
     ),
     # every act of a person, in seconds since that work session began
     "effort": (
@@ -88,6 +88,9 @@ SORT_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Columns by which the rows of each manifest are sorted before they are written."""
+
+ADDED_LATER: Mapping[str, tuple[str, ...]] = MappingProxyType({"annotations": ("occluded",)})
+"""Nullable columns at the end of a schema that older files do not have: there, they are read as null."""
 
 _TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),

@@ -89,6 +89,7 @@ def revision_rows(works: Iterable[MaskletWork]) -> Iterable[Row]:
                     "annotator": revision.annotator,
                     "phase": work.candidate.phase,
                     "locked": mask.locked,
+                    "occluded": mask.occluded,
                 }
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,19 @@ def test_work_items_survive_json(value):
 )
 def test_submissions_survive_json(value):
     assert Submission.from_json(through_text(value)) == value
+
+
+def test_what_was_added_later_is_written_only_where_it_says_something():
+    mask = FrameMask(0, SQUARE, edited=True, clicks=1, locked=True)
+    assert "occluded" not in mask.to_json()
+    hidden = replace(mask, occluded=True)
+    assert FrameMask.from_json(through_text(hidden)) == hidden
+    assert "helpers" not in submission().to_json()
+    helped = replace(submission(), helpers=frozenset({"zoe", "bob"}))
+    assert Submission.from_json(through_text(helped)) == helped
+    assert "reason" not in item().to_json()
+    refused = replace(item(), reason="the tail is missing")
+    assert WorkItem.from_json(through_text(refused)) == refused
 
 
 def test_equal_items_give_equal_text():

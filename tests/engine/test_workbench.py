@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -100,11 +102,18 @@ def test_a_verifier_may_not_be_one_of_the_annotators() -> None:
     assert item.excluded_people == {"ann", "bob"}
 
 
+def test_everybody_who_made_a_part_is_excluded_from_verifying() -> None:
+    shared = replace(masks(1, "ann"), helpers=frozenset({"bob"}))
+    (item,) = bench(shared).open_items()
+    assert item.excluded_people == {"ann", "bob"}
+
+
 def test_a_masklet_comes_back_with_its_masks_and_the_bad_range() -> None:
     changed = encode(np.ones((4, 4), dtype=bool))
     (item,) = bench(masks(1, rle=changed), verdict(1, U)).open_items()
     assert item.masks == {0: changed, 4: changed}
     assert item.bad_range == (4, 4)
+    assert item.reason == "because"
     assert item.revision == 2
 
 

@@ -72,6 +72,11 @@ class TestSummarise:
         assert summary.frames_per_hour == pytest.approx(3600 * 12 / 50)
         assert summary.masklets_per_hour == pytest.approx(3600 * 3 / 70)
 
+    def test_idle_time_is_no_work(self):
+        paused = [event("a", "idle", 0.0), event("e", "idle", 0.0, actor="idler")]
+        assert summarise([*EFFORT, *paused], ANNOTATIONS) == summarise(EFFORT, ANNOTATIONS)
+        assert by_role([*EFFORT, *paused]).equals(by_role(EFFORT))
+
     def test_frames_are_counted_once_whatever_the_number_of_revisions(self):
         only_b = [row for row in EFFORT if row["masklet_id"] == "b"]
         assert summarise(only_b, ANNOTATIONS).frames == 4

@@ -60,6 +60,26 @@ def test_every_schema_can_be_written_empty(store: ObjectStore, name: str):
     assert read_manifest(store, ref).schema.equals(SCHEMAS[name], check_metadata=True)
 
 
+def test_files_from_before_a_column_was_added_read_as_null(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+):
+    row = {
+        "masklet_id": "m1", "revision": 1, "video_id": "v", "object_id": 1, "frame": 0, "height": 4, "width": 4,
+        "counts": "`0", "area": 0, "edited": False, "clicks": 0, "origin": "manual", "annotator": "ann",
+        "phase": 1, "locked": False,
+    }  # fmt: skip
+    now = SCHEMAS["annotations"]
+    before = pa.schema([field for field in now if field.name != "occluded"], metadata=now.metadata)
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.manifests.SCHEMAS", {**SCHEMAS, "annotations": before})
+        old = write_manifest(store, "x", "annotations", [row], "annotations")
+    table = read_manifest(store, old)
+    assert table.schema.equals(now, check_metadata=True)
+    assert table.to_pylist() == [row | {"occluded": None}]
+    batches = list(iter_manifest(store, old, columns=["frame", "occluded"]))
+    assert [batch.to_pylist() for batch in batches] == [[{"frame": 0, "occluded": None}]]
+
+
 def test_rows_come_back_sorted(store: ObjectStore):
     ref = write_manifest(
         store, "rounds/r/verify", "verdicts", [verdict("b"), verdict("a", 1), verdict("a")], "verdicts"
