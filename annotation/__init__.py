@@ -5,7 +5,16 @@ Importing this package loads no network; the tool itself is in `annotation.sessi
 
 from __future__ import annotations
 
-from annotation.errors import ActionError, AnnotationError, PeopleError, RecordError
+from annotation.errors import (
+    ActionError,
+    AnnotationError,
+    EventError,
+    PageError,
+    PeopleError,
+    RecordError,
+    SiteError,
+    TicketError,
+)
 from annotation.people import People
 from annotation.work import (
     EffortEvent,
@@ -22,13 +31,17 @@ __all__ = [
     "ActionError",
     "AnnotationError",
     "EffortEvent",
+    "EventError",
     "FrameMask",
+    "PageError",
     "People",
     "PeopleError",
     "PhaseRules",
     "RecordError",
     "Selection",
+    "SiteError",
     "Submission",
+    "TicketError",
     "Verdict",
     "WorkItem",
     "submission_id",

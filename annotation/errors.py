@@ -4,6 +4,9 @@ AnnotationError                root: something about work items, sessions or peo
 └── RecordError                a work item or a submission is malformed; the message names the field
 └── ActionError                the annotation tool refuses an action: wrong phase, place, size or order
 └── PeopleError                nobody can do the work: no one is left, or the references are missing
+└── PageError                  what comes from or goes to a page is malformed; the message names the region or page
+    ├── TicketError            a published piece of work is missing, damaged, or was published with other content
+    └── EventError             an entry of the log of what people did is damaged, or is there with other content
 └── SiteError                  Label Studio or the model server cannot be made, started or reached
 """
 
@@ -11,7 +14,16 @@ from __future__ import annotations
 
 from storage.errors import EngineError
 
-__all__ = ["ActionError", "AnnotationError", "PeopleError", "RecordError", "SiteError"]
+__all__ = [
+    "ActionError",
+    "AnnotationError",
+    "EventError",
+    "PageError",
+    "PeopleError",
+    "RecordError",
+    "SiteError",
+    "TicketError",
+]
 
 
 class AnnotationError(EngineError):
@@ -28,6 +40,18 @@ class ActionError(AnnotationError):
 
 class PeopleError(AnnotationError):
     """Nobody can do the work: no one is left to take it, or reference masks are missing."""
+
+
+class PageError(AnnotationError):
+    """What comes from or goes to a page is malformed; the message names the region or the page."""
+
+
+class TicketError(PageError):
+    """A published piece of work is missing, damaged, or was published before with other content."""
+
+
+class EventError(PageError):
+    """An entry of the log of what people did is damaged, or is there already with other content."""
 
 
 class SiteError(AnnotationError):

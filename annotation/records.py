@@ -91,6 +91,10 @@ class JsonReader:
             raise self._bad(name, f"must be a list of strings, not {values!r:.60}")
         return tuple(values)
 
+    def wholes(self, name: str) -> tuple[int, ...]:
+        """A list of whole numbers."""
+        return tuple(self._whole(name, value) for value in self._list(name))
+
     def each(self, name: str, read: Callable[[Any], T]) -> tuple[T, ...]:
         """A list whose entries are read by `read`, for instance another record's `from_json`."""
         return tuple(read(value) for value in self._list(name))

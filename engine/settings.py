@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from annotation.pages.views import TaskLimits
 from annotation.simulated import SimulationConfig, TimeModel
 from engine.errors import SettingsError
 from model.image.auto_config import AutoMaskletConfig
@@ -161,6 +162,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     round: RoundSettings = RoundSettings()
     people: PeopleSettings = PeopleSettings()
+    tasks: TaskLimits = Field(default_factory=TaskLimits)
     time: TimeModel = Field(default_factory=TimeModel)
     simulation: SimulationConfig = Field(default_factory=SimulationConfig)
     verifier: VerifierConfig = Field(default_factory=VerifierConfig)
