@@ -50,7 +50,8 @@ class StudioEvent:
 
     at: seconds since 1970 on the server's clock. person: Label Studio's user, empty while unknown. frame: a source
     frame; x, y: source pixels. text: the command or message. answers: masks by source frame that the act left, in
-    source resolution. region: the prompt's id in the page; the same prompt sent twice is one event.
+    source resolution; scores: their predicted IoU. region: the prompt's id in the page; the same prompt sent twice is
+    one event.
     """
 
     event_id: str
@@ -64,6 +65,7 @@ class StudioEvent:
     positive: bool | None = None
     text: str = ""
     answers: Mapping[int, Rle] = field(default_factory=dict)
+    scores: Mapping[int, float] = field(default_factory=dict)
     region: str = ""
 
     def __post_init__(self) -> None:
@@ -74,9 +76,9 @@ class StudioEvent:
             raise EventError(f"The time of event {self.event_id} is {self.at}, not seconds since 1970.")
 
     @property
-    def order(self) -> tuple[int, str]:
-        """What events are sorted by: nanoseconds, then id."""
-        return round(self.at * 1e9), self.event_id
+    def order(self) -> tuple[float, str]:
+        """What events are sorted by: time, then id."""
+        return self.at, self.event_id
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -92,6 +94,7 @@ class StudioEvent:
             "positive": self.positive,
             "text": self.text,
             "answers": write_frame_masks(self.answers),
+            "scores": [[frame, score] for frame, score in sorted(self.scores.items())],
             "region": self.region,
         }
 
@@ -111,6 +114,7 @@ class StudioEvent:
             positive=reader.optional("positive", reader.flag),
             text=reader.text("text"),
             answers=read_frame_masks(reader, "answers"),
+            scores=dict(reader.each("scores", _read_score)),
             region=reader.text("region"),
         )
         reader.finish()
@@ -133,8 +137,7 @@ class EventLog:
 
     def append(self, round_id: str, event: StudioEvent) -> None:
         """Keep an event. The same one again changes nothing; other content in its place is an EventError."""
-        nanoseconds, event_id = event.order
-        name = f"{nanoseconds:0{_NS_DIGITS}d}-{key_part(event_id)}.json"
+        name = f"{round(event.at * 1e9):0{_NS_DIGITS}d}-{key_part(event.event_id)}.json"
         key, data = _folder(round_id, event.ticket_id) + name, canonical_json(event.to_json())
         if not self._store.put_if_absent(key, data) and self._store.get(key) != data:
             raise EventError(f"{key} in {self._store.url} is there already with other content.")
@@ -168,6 +171,12 @@ class EventLog:
         if event.ticket_id != ticket_id:
             raise EventError(f"It is an event of another ticket, {event.ticket_id}.")
         return event
+
+
+def _read_score(value: object) -> tuple[int, float]:
+    reader = JsonReader({"score": value}, "score of a frame")
+    frame, score = reader.point("score")
+    return int(frame), score
 
 
 def _folder(round_id: str, ticket_id: str) -> str:

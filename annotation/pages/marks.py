@@ -47,6 +47,7 @@ __all__ = [
     "Typed",
     "Visibility",
     "command_region",
+    "digest_of",
     "mask_region",
     "read_marks",
     "read_prompt",
@@ -83,6 +84,7 @@ _VERDICTS: Mapping[str, VerdictName] = {
     "reject": "rejected",
 }
 _MAX_TEXT = 2000
+_FAR = 1e5  # percent of the frame, or degrees: no page gives more
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +127,7 @@ class PageMarks:
 
     def digest(self, page: int) -> str:
         """Changes when the pictures of a page change; empty without any. Nothing is unpacked."""
-        urls = self.masks.get(page)
-        if not urls:
-            return ""
-        digest = hashlib.sha256()
-        for url in urls:
-            digest.update(f"{len(url)}:".encode())
-            digest.update(url.encode("utf-8", errors="replace"))
-        return digest.hexdigest()
+        return digest_of(self.masks.get(page, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +168,17 @@ class CommandPrompt:
 Prompt = ClickPrompt | BoxPrompt | CommandPrompt
 
 
+def digest_of(urls: Sequence[str]) -> str:
+    """What `PageMarks.digest` gives for a page that holds these packed pictures; empty for none."""
+    if not urls:
+        return ""
+    digest = hashlib.sha256()
+    for url in urls:
+        digest.update(f"{len(url)}:".encode())
+        digest.update(url.encode("utf-8", errors="replace"))
+    return digest.hexdigest()
+
+
 def read_marks(result: object, view: PageView) -> PageMarks:
     """What a draft or an annotation of a task to annotate holds. PageError names the region that is malformed."""
     masks: dict[int, tuple[str, ...]] = {}
@@ -180,10 +186,9 @@ def read_marks(result: object, view: PageView) -> PageMarks:
     commands: list[Typed] = []
     says: dict[int, str] = {}
     regions = _regions(result, view)
-    prompts = {region.id for region in regions if region.control in (CLICK, BOX)}
     for region in regions:
-        if region.control == MASK and region.id not in prompts:
-            masks[region.page] = (*masks.get(region.page, ()), _picture(region))
+        if region.control == MASK and (picture := _picture(region)):
+            masks[region.page] = (*masks.get(region.page, ()), picture)
         elif region.control == VISIBILITY and (choice := _visibility(region)):
             visibility[region.page] = choice
         elif region.control == COMMAND:
@@ -319,7 +324,7 @@ class _Region:
 
     def percent(self, name: str) -> float:
         value = self.value.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < _FAR:
             raise self.wrong(f"has {name} = {value!r:.40} instead of a number")
         return float(value)
 
@@ -388,7 +393,14 @@ def _check_size(entry: Mapping[str, Any], region_id: str, page: int, view: PageV
         )
 
 
-def _picture(region: _Region) -> str:
+def _picture(region: _Region) -> str | None:
+    """The packed picture of a mask.
+
+    None for the shadow of a click or a text: the page gives everything that is made while a label is selected a second
+    entry under the mask's control, without a picture.
+    """
+    if region.kind == "bitmasklabels" and "imageDataURL" not in region.value:
+        return None
     region.expect("bitmasklabels", "bitmask")
     if any(label != LABEL for label in region.labels()):
         raise region.wrong(f"has the labels {list(region.labels())} instead of {LABEL!r}")
