@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ __all__ = ["ImagePredictor", "ImagePrompt", "MaskPrediction", "PointPredictions"
 Logits = NDArray[np.float32]
 
 _BOX_LABELS = (2, 3)
+_GIVEN_LOGIT = 10.0  # of a mask that a person gave, inside; its negative outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,25 @@ class ImagePredictor:
                 stabilities=stability(found.low_res),
                 object_scores=found.object_scores.float() if self._model.scores_objects else None,
             )
+
+    def logits_of(self, mask: NDArray[np.bool_]) -> Logits:
+        """Return low-res logits [h, w] that say `mask` bool [H, W], to be refined as an earlier answer is.
+
+        An object too small for them keeps its strongest pixel. PromptError for a mask of another size than the image.
+        """
+        image = self.image
+        if mask.shape != (image.height, image.width):
+            raise PromptError(
+                f"a mask of shape {mask.shape} is not on an image of {(image.height, image.width)}"
+            )
+        height, width = (4 * side for side in image.embedding.shape[-2:])
+        corner = self._model.to_input(torch.tensor([float(image.width), float(image.height)]), image)
+        filled = [max(1, round(side / 4)) for side in corner.tolist()]  # width, height without the padding
+        shares = cv2.resize(mask.astype(np.float32), (filled[0], filled[1]), interpolation=cv2.INTER_AREA)
+        shares[(shares == shares.max()) & (shares > 0)] = 1.0
+        logits = np.full((height, width), -_GIVEN_LOGIT, dtype=np.float32)
+        logits[: filled[1], : filled[0]] = (2 * shares - 1) * _GIVEN_LOGIT
+        return logits
 
     def full_size(self, low_res: Tensor) -> Tensor:
         """Return logits float32 [K, H, W] in pixels of the image for `low_res` [K, h, w]; no hole is filled."""

@@ -105,6 +105,17 @@ class FeatureCache:
             while self._bytes > self._capacity and len(self._entries) > 1:
                 self._forget(next(iter(self._entries)))
 
+    def clear(self) -> None:
+        """Let go of all features in memory; what is on disk stays."""
+        with self._lock:
+            self._entries.clear()
+            self._bytes = 0
+
+    @property
+    def byte_size(self) -> int:
+        """Bytes of the features in memory."""
+        return self._bytes
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -96,6 +96,11 @@ class VideoSession:
 
     # --- prompts
 
+    def encode(self, frame: int) -> None:
+        """Encode a frame ahead of its first prompt; `features` keeps it. FrameRangeError outside the video."""
+        self._steps.check_frame(frame)
+        self._steps.encode(frame)
+
     def add_points(
         self,
         frame: int,

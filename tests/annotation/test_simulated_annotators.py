@@ -45,11 +45,14 @@ class Oracle:
     def __init__(self, video=VIDEO, blind=()):
         self.video, self.blind, self.has_prompts = video, blind, False
 
-    def image_assistant(self, frames):
+    def image_assistant(self, video, frames):
         return self
 
-    def tracker(self, video_id, frames, rules):
+    def tracker(self, video, frames, rules, *, catch_up):
         return self
+
+    def ground(self, position):
+        return None
 
     def answer(self, position, clicks, box):
         return Answer(position, self.video.truth(position), 1.0)
@@ -58,11 +61,8 @@ class Oracle:
         self.has_prompts = True
         return self.answer(position, clicks, box)
 
-    def forget(self, position):
-        pass
-
-    def start_from(self, masks):
-        self.has_prompts = self.has_prompts or bool(masks)
+    def start_from(self, *masks):
+        self.has_prompts = self.has_prompts or any(masks)
 
     def set_mask(self, position, mask):
         self.has_prompts = True
