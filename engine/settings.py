@@ -150,6 +150,35 @@ class EvaluateSettings(Section):
     )
 
 
+class StudioSettings(Section):
+    """Label Studio and the model server on this machine. Nothing here changes a result, nor enters a manifest."""
+
+    host: str = Field(
+        "127.0.0.1", description="Address Label Studio listens on. Only this machine reaches 127.0.0.1."
+    )
+    port: int = Field(8080, gt=0, lt=65536, description="Port of Label Studio.")
+    model_port: int = Field(
+        9090, gt=0, lt=65536, description="Port of the model server, always on 127.0.0.1."
+    )
+    public_url: str = Field(
+        "",
+        description="Address at which browsers reach Label Studio, where a proxy or tunnel stands before it. "
+        "Empty: its own address.",
+    )
+    database_url: str = Field(
+        "",
+        description="Label Studio's database, postgresql://user:password@host:port/name. Empty: SQLite in the home, "
+        "for about three people at once.",
+    )
+    version: str = Field("1.23.2", pattern=r"^[0-9][0-9a-z.]*$", description="Version of Label Studio.")
+    environment: str = Field(
+        "",
+        description="Folder of Label Studio's own Python environment. Empty: made once in the user's cache folder.",
+    )
+    workers: int = Field(2, gt=0, description="Processes that serve Label Studio, about 300 MB each.")
+    threads: int = Field(16, gt=0, description="Requests each of them answers at once; a click holds one.")
+
+
 class Settings(BaseSettings):
     """All settings of one engine home."""
 
@@ -171,6 +200,7 @@ class Settings(BaseSettings):
     retrain: RetrainSettings = RetrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     gate: GateConfig = Field(default_factory=GateConfig)
+    studio: StudioSettings = StudioSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -194,9 +224,9 @@ class Settings(BaseSettings):
         return _validated(values)
 
     def snapshot(self) -> dict[str, Any]:
-        """What decides a round's results: all settings but where things are stored (so no secret) and computed."""
+        """What decides a round's results: all but where things are stored and computed and people sign in: no secret."""
         machine = {"threads", "device", "compile"}
-        return self.model_dump(mode="json", exclude={"storage": True, "model": machine})
+        return self.model_dump(mode="json", exclude={"storage": True, "studio": True, "model": machine})
 
     def hash(self) -> str:
         """SHA-256 of the snapshot's canonical JSON."""

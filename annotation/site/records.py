@@ -18,7 +18,9 @@ from annotation.errors import SiteError
 
 __all__ = [
     "LABEL_STUDIO",
+    "MEDIA_FOLDER",
     "MODEL_SERVER",
+    "PREDICTION_VERSION",
     "PROJECT_KINDS",
     "ROLES",
     "Process",
@@ -44,6 +46,16 @@ LABEL_STUDIO, MODEL_SERVER = "label-studio", "model-server"
 PROJECT_KINDS = ("selection", "annotation-1", "annotation-2", "annotation-3", "verification")
 """Keys of `Site.projects`; annotation has a project per phase."""
 
+PREDICTION_VERSION = "engine"
+"""Predictions of this model version are what an annotation starts from, in every project.
+
+It is no title of a model server: Label Studio would then ask that server whenever a task is opened, and keep its empty
+answer as a prediction.
+"""
+
+MEDIA_FOLDER = "files"
+"""All of `Site.media` is below this: Label Studio serves no files that lie in its document root itself."""
+
 ADMIN_EMAIL = "engine@example.com"
 
 
@@ -53,6 +65,7 @@ class Process:
 
     pid: int
     created: float  # seconds since 1970, as the operating system says
+    fingerprint: str = ""  # of how it was started
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,10 @@ model_app = typer.Typer(
     help="Weights: what they are, whether they are right, how good they are.", no_args_is_help=True
 )
 app.add_typer(model_app, name="model")
+studio_app = typer.Typer(
+    help="The site people work at: Label Studio and the model server.", no_args_is_help=True
+)
+app.add_typer(studio_app, name="studio")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -281,6 +285,63 @@ def model_evaluate(
     from engine.cli.model import evaluate
 
     evaluate(_open(context), checkpoint, as_json=as_json)
+
+
+@studio_app.command("up")
+def studio_up(context: typer.Context) -> None:
+    """Start the site, or mend it; the first time Label Studio is installed, about 1 GB.
+
+    Running it again changes nothing that is well.
+    """
+    from engine.cli.studio import take_up
+
+    take_up(_open(context).path)
+
+
+@studio_app.command("down")
+def studio_down(context: typer.Context) -> None:
+    """Stop the site: exactly what `up` started. Everything people did stays."""
+    from engine.cli.studio import take_down
+
+    take_down(_open(context).path)
+
+
+@studio_app.command("status")
+def studio_status(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """What runs, projects and members. Exit code 1 if something died or is wrong."""
+    from engine.cli.studio import show_status
+
+    raise typer.Exit(show_status(_open(context).path, as_json=as_json))
+
+
+@studio_app.command("logs")
+def studio_logs(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="label-studio|model-server", help="One server. Default: both.")
+    ] = None,
+    lines: Annotated[int, typer.Option(min=0, help="Lines from the end.")] = 40,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")] = False,
+) -> None:
+    """The end of the servers' logs."""
+    from engine.cli.studio import show_logs
+
+    show_logs(_open(context).path, name, lines=lines, follow=follow)
+
+
+@studio_app.command("invite")
+def studio_invite(
+    context: typer.Context,
+    email: Annotated[str, typer.Argument(help="Who; the address is the name to sign in with.")],
+    role: Annotated[str, typer.Option(metavar="annotator|verifier", help="What the member does.")],
+    password_file: Annotated[
+        Path | None, typer.Option(help="File with the password. Default: one is made up and kept in a file.")
+    ] = None,
+) -> None:
+    """Make somebody a member of the running site; for a member, change the role."""
+    from engine.cli.studio import invite
+
+    invite(_open(context).path, email, role=role, password_file=password_file)
 
 
 def _open(context: typer.Context) -> EngineHome:

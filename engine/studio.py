@@ -1,0 +1,40 @@
+"""The site of an engine home: what the settings say, in the terms of `annotation.site`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from annotation.pages.configs import label_config
+from annotation.site.config import SiteConfig
+from engine.settings import StudioSettings
+
+__all__ = ["site_config"]
+
+CODE = Path(__file__).parents[1]
+"""The folder this very code is in: the model server runs the same."""
+
+MODEL_SERVER = "engine.model_server:create"
+
+
+def site_config(home: Path, settings: StudioSettings) -> SiteConfig:
+    """The site of the home at `home`. Raises SiteError when a setting cannot be used."""
+    return SiteConfig(
+        home=home.resolve(),
+        label_config=label_config,
+        model_command=(
+            *(sys.executable, "-P", "-m", "uvicorn", MODEL_SERVER, "--factory"),
+            *("--app-dir", str(CODE), "--no-access-log", "--no-server-header", "--log-level", "info"),
+        ),
+        model_environment=dict(os.environ) | {"ENGINE_HOME": str(home.resolve())},
+        version=settings.version,
+        environment=Path(settings.environment).expanduser() if settings.environment else None,
+        host=settings.host,
+        port=settings.port,
+        model_port=settings.model_port,
+        public_url=settings.public_url,
+        database_url=settings.database_url,
+        workers=settings.workers,
+        threads=settings.threads,
+    )
