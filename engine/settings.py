@@ -224,7 +224,7 @@ class Settings(BaseSettings):
         return _validated(values)
 
     def snapshot(self) -> dict[str, Any]:
-        """What decides a round's results: all but where things are stored and computed and people sign in: no secret."""
+        """What decides a round's results: all but where things are stored, computed and shown: no secret."""
         machine = {"threads", "device", "compile"}
         return self.model_dump(mode="json", exclude={"storage": True, "studio": True, "model": machine})
 

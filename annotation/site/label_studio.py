@@ -21,13 +21,14 @@ from annotation.site.environment import Environment
 from annotation.site.processes import Launch, Tell, tail
 from annotation.site.records import LABEL_STUDIO, Secrets
 
-__all__ = ["launch", "prepare", "reset_admin_password"]
+__all__ = ["fingerprint", "is_prepared", "launch", "prepare", "reset_admin_password"]
 
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
 SETTINGS_MODULE = "label_studio.core.settings.label_studio"
 SERVER_FOLDER = Path(__file__).with_name("server")
 """What gunicorn serves and how, read inside Label Studio's environment."""
 
+PREPARED_MARK = ".prepared"
 PREPARE_PATIENCE_S = 1800.0
 PRIVATE_UMASK = 0o077
 
@@ -60,6 +61,13 @@ def prepare(config: SiteConfig, environment: Environment, secrets: Secrets, tell
     admin = {"USERNAME": secrets.admin_email, "PASSWORD": secrets.admin_password}
     named = {f"LABEL_STUDIO_{name}": value for name, value in admin.items()}
     _run(config, environment, ["init", "--quiet"], variables=named, answer="")
+    (config.data / PREPARED_MARK).write_text(_database_mark(config))
+
+
+def is_prepared(config: SiteConfig) -> bool:
+    """Whether this version prepared this database: migrations take seconds even where there are none."""
+    mark = config.data / PREPARED_MARK
+    return mark.exists() and mark.read_text() == _database_mark(config)
 
 
 def reset_admin_password(config: SiteConfig, environment: Environment, secrets: Secrets, tell: Tell) -> None:
@@ -73,6 +81,10 @@ def fingerprint(command: list[str], variables: Mapping[str, str]) -> str:
     """What a server was started with, in few letters; it gives no secret away."""
     said = {name: value for name, value in variables.items() if name not in PASSED_ON}
     return hashlib.sha256(json.dumps([command, said], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _database_mark(config: SiteConfig) -> str:
+    return hashlib.sha256(f"{config.version} {config.database_url}".encode()).hexdigest()
 
 
 def _run(

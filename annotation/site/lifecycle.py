@@ -7,7 +7,6 @@ what is well. What it started is written down at once, so that `down` ends exact
 from __future__ import annotations
 
 import fcntl
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -41,7 +40,6 @@ __all__ = ["ServiceStatus", "SiteStatus", "down", "invite_member", "site_status"
 
 State = Literal["running", "stopped", "died", "silent"]
 GRACE_CHECKS = 3
-PREPARED_MARK = ".prepared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +141,8 @@ def _start_label_studio(
     if not _runs_as(launch, site):
         site = _without(config.home, site, LABEL_STUDIO)
         processes.require_free_port(config.host, config.port, setting="studio.port")
-        _prepare_once(config, environment, secrets, tell)
+        if not label_studio.is_prepared(config):
+            label_studio.prepare(config, environment, secrets, tell)
     return _ensure_server(site, config, launch, "studio.port", tell)
 
 
@@ -162,15 +161,6 @@ def _ensure_server(site: Site, config: SiteConfig, launch: Launch, setting: str,
         site = _noted(config.home, replace(site, processes={**site.processes, launch.name: process}))
         processes.wait_until_healthy(launch, process, tell)
     return site
-
-
-def _prepare_once(config: SiteConfig, environment: Environment, secrets: Secrets, tell: Tell) -> None:
-    """Migrations take seconds even where there are none, so a database that was prepared by this version is let be."""
-    told = hashlib.sha256(f"{config.version} {config.database_url}".encode()).hexdigest()
-    mark = config.data / PREPARED_MARK
-    if not mark.exists() or mark.read_text() != told:
-        label_studio.prepare(config, environment, secrets, tell)
-        mark.write_text(told)
 
 
 def _let_in(config: SiteConfig, environment: Environment, secrets: Secrets, tell: Tell) -> Secrets:

@@ -91,9 +91,8 @@ def stop(process: Process, *, patience_s: float = 15.0) -> bool:
         return False
     family = [found, *found.children(recursive=True)]
     _signal([found], psutil.Process.terminate)
-    _, left = psutil.wait_procs(family, timeout=patience_s)
-    _signal(left, psutil.Process.kill)
-    psutil.wait_procs(left, timeout=patience_s)
+    _signal(_wait(family, patience_s), psutil.Process.kill)
+    _wait(family, patience_s)
     return True
 
 
@@ -145,9 +144,24 @@ def _find(process: Process) -> psutil.Process | None:
     try:
         found = psutil.Process(process.pid)
         same = abs(found.create_time() - process.created) < SAME_TIME_S
-        return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+        return found if same and _is_alive(found) else None
     except psutil.NoSuchProcess:
         return None
+
+
+def _wait(family: Sequence[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Those that are still alive after a while. One that ended and was not collected by its parent is not."""
+    deadline = time.monotonic() + patience_s
+    while (left := [one for one in family if _is_alive(one)]) and time.monotonic() < deadline:
+        time.sleep(PAUSE_S / 4)
+    return left
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(processes: Sequence[psutil.Process], send: Callable[[psutil.Process], None]) -> None:
