@@ -6,6 +6,7 @@ only the home's owner reads, unless one is given.
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import secrets as randomness
@@ -66,8 +67,9 @@ def _sign_up(url: str, api: Api, email: str, password: str) -> None:
 
 def _complaint(page: str) -> str:
     """What the sign-up page says is wrong."""
-    found = re.findall(r'class="[^"]*error[^"]*"[^>]*>\s*([^<]+?)\s*<', page)
-    return "; ".join(found) or "it shows the sign-up page again"
+    lists = re.findall(r'<ul class="field_errors">(.*?)</ul>', page, re.DOTALL)
+    said = [line for one in lists for line in re.findall(r"<li>(.*?)</li>", one)]
+    return " ".join(html.unescape(line) for line in said) or "it shows the sign-up page again."
 
 
 def _checked_email(email: str) -> str:

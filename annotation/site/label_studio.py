@@ -25,8 +25,7 @@ __all__ = ["fingerprint", "is_prepared", "launch", "prepare", "reset_admin_passw
 
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
 SETTINGS_MODULE = "label_studio.core.settings.label_studio"
-SERVER_FOLDER = Path(__file__).with_name("server")
-"""What gunicorn serves and how, read inside Label Studio's environment."""
+GUNICORN_SETTINGS = Path(__file__).with_name("gunicorn_settings.py")
 
 PREPARED_MARK = ".prepared"
 PREPARE_PATIENCE_S = 1800.0
@@ -36,9 +35,9 @@ PRIVATE_UMASK = 0o077
 def launch(config: SiteConfig, environment: Environment) -> Launch:
     """Start it with gunicorn: `label-studio start` is a server for development."""
     command = [
-        *(str(environment.python), "-m", "gunicorn", "site_wsgi:application"),
-        *("--pythonpath", f"{SERVER_FOLDER},{environment.packages / 'label_studio'}"),
-        *("--config", str(SERVER_FOLDER / "gunicorn_settings.py")),
+        *(str(environment.python), "-m", "gunicorn", "label_studio.core.wsgi:application"),
+        *("--pythonpath", str(environment.packages / "label_studio")),
+        *("--config", str(GUNICORN_SETTINGS)),
         *("--bind", f"{config.host}:{config.port}"),
         *("--workers", str(config.workers), "--threads", str(config.threads)),
     ]

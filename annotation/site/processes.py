@@ -159,7 +159,7 @@ def _wait(family: Sequence[psutil.Process], patience_s: float) -> list[psutil.Pr
 
 def _is_alive(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
