@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from annotation.people import People
 from annotation.work import Submission, WorkItem
+from engine.people import people_for
 from engine.stages.base import StageContext
 from engine.workbench import Candidate, Desk, Workbench, fold
 
@@ -37,29 +37,38 @@ def workbench(
 
 
 def work_through(
-    context: StageContext, desk: Desk, candidates: Sequence[Candidate], people: People
+    context: StageContext, desk: Desk, candidates: Sequence[Candidate]
 ) -> tuple[Workbench, dict[str, Submission]]:
     """Exchange with people about these candidates; where they stand then, and everything handed in."""
     received = exchange(
         context,
         desk,
-        people,
         lambda submissions: workbench(context, desk, candidates, submissions).open_items(),
     )
     return workbench(context, desk, candidates, received), received
 
 
-def exchange(
-    context: StageContext, desk: str, people: People, open_items: OpenItems
-) -> dict[str, Submission]:
-    """Exchange with people until they bring nothing new; returns everything handed in by task id."""
+def exchange(context: StageContext, desk: str, open_items: OpenItems) -> dict[str, Submission]:
+    """Exchange with the round's people until they bring nothing new; returns everything handed in by task id.
+
+    Nobody is asked, and no site has to run, when nothing is open.
+    """
     received = handed_in(context, desk)
-    while True:
-        open_now = [item for item in open_items(received) if item.task_id not in received]
-        news = 0
-        for submission in people.exchange(open_now) if open_now else ():
-            context.home.inbox.append(context.round.round_id, desk, submission.task_id, submission.to_json())
-            news += submission.task_id not in received
-            received.setdefault(submission.task_id, submission)
-        if not news:
-            return received
+    if not _still_open(open_items, received):
+        return received
+    with people_for(context) as people:
+        while open_now := _still_open(open_items, received):
+            news = 0
+            for submission in people.exchange(open_now):
+                context.home.inbox.append(
+                    context.round.round_id, desk, submission.task_id, submission.to_json()
+                )
+                news += submission.task_id not in received
+                received.setdefault(submission.task_id, submission)
+            if not news:
+                break
+    return received
+
+
+def _still_open(open_items: OpenItems, received: Mapping[str, Submission]) -> list[WorkItem]:
+    return [item for item in open_items(received) if item.task_id not in received]

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from engine.errors import RoundError
 from engine.home import EngineHome
 from engine.leases import held_lease, this_process
+from engine.people import reach_studio
 from engine.phases import phase as phase_row
 from engine.rounds import (
     ClosedRound,
@@ -177,6 +178,9 @@ def _open_next(
     flags: dict[str, Any] = {f"round.{key}": value for key, value in overrides.items()}
     flags |= {"people.kind": annotators, "model.sam_checkpoint": sam_checkpoint(home)}
     settings = home.settings.overridden(flags)
+    if settings.people.kind == "label-studio":
+        with reach_studio(home):
+            pass  # a round that nobody can work on is not opened
     previous = latest_closed(home)
     number = _next_number(previous)
     parents = (previous.close.hash,) if previous else ()

@@ -1,18 +1,22 @@
-"""Who works on a round. Today: simulated people; the seam is `annotation.people.People`.
+"""Who works on a round, as the round's setting `people.kind` says; the seam is `annotation.people.People`.
 
-Simulated annotators and verifiers come from different packages (they must not know each other); here they become one
-workforce. Only they, and the evaluation, may read reference masks.
+Real people sit in front of Label Studio. Simulated annotators and verifiers come from different packages (they must
+not know each other); here they become one workforce. Only they, and the evaluation, may read reference masks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from annotation.people import People
 from annotation.simulated.team import SimulatedPool
+from annotation.site import Site, read_secrets, read_site
+from annotation.site.records import PREDICTION_VERSION
 from annotation.work import EffortEvent, Submission, Verdict, WorkItem, submission_id
+from engine.home import EngineHome
 from engine.phases import phase
 from engine.stages.base import StageContext
 from engine.weights import load_sam, load_weights
@@ -21,6 +25,7 @@ from qa.verification import Judgement, SimulatedVerifier
 if TYPE_CHECKING:
     from annotation.assistance import SessionTools
     from annotation.simulated.workforce import SimulatedAnnotators, VideoFrames
+    from annotation.studio import StudioClient
 
 
 class SimulatedPeople:
@@ -94,9 +99,41 @@ class SimulatedPeople:
         )
 
 
-def people_for(context: StageContext) -> People:
-    """The people of this round."""
-    return SimulatedPeople(context)
+@contextmanager
+def people_for(context: StageContext) -> Iterator[People]:
+    """The people of this round, while the context lasts. SiteError if they work in a site that does not run."""
+    if context.settings.people.kind == "simulated":
+        yield SimulatedPeople(context)
+        return
+    from annotation.studio import LabelStudioPeople, Networks, TicketPictures
+
+    home, settings = context.home, context.settings
+    with reach_studio(home) as (site, client):
+        yield LabelStudioPeople(
+            client,
+            home.store,
+            home.inbox,
+            round_id=context.round.round_id,
+            projects=site.projects,
+            video_of=home.library.get,
+            pictures=TicketPictures(site.media, home.library),
+            limits=settings.tasks,
+            networks=Networks(
+                context.round.checkpoint_hash, settings.model.sam_checkpoint, settings.model.precision
+            ),
+            model_version=PREDICTION_VERSION,
+        )
+
+
+@contextmanager
+def reach_studio(home: EngineHome) -> Iterator[tuple[Site, StudioClient]]:
+    """The home's site and its Label Studio; SiteError unless it runs and answers."""
+    from annotation.studio import StudioClient
+
+    site = read_site(home.path)
+    with closing(StudioClient(site.url, read_secrets(home.path).token)) as client:
+        client.check()
+        yield site, client
 
 
 def _verdict_event(judgement: Judgement) -> EffortEvent:

@@ -99,7 +99,10 @@ class RoundSettings(Section):
 class PeopleSettings(Section):
     """Who works on rounds."""
 
-    kind: Literal["simulated"] = Field("simulated", description="Simulated people work from reference masks.")
+    kind: Literal["simulated", "label-studio"] = Field(
+        "simulated",
+        description="`simulated` people work from reference masks; `label-studio` gives the work to real ones.",
+    )
     annotators: tuple[str, ...] = Field(
         ("annotator-1", "annotator-2", "annotator-3"), min_length=1, description="Who selects and annotates."
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from storage.commits import canonical_json
-from storage.errors import ManifestError
+from storage.errors import ManifestError, ObjectNotFound
 from storage.objects import ObjectStore, checked_key
 
 __all__ = ["Inbox"]
@@ -47,6 +47,13 @@ class Inbox:
             folder = _folder("inbox-conflicts", round_id, desk)
             self._store.put_if_absent(f"{folder}{submission_id}-{digest}.json", data)
         return False
+
+    def get(self, round_id: str, desk: str, submission_id: str) -> dict[str, Any] | None:
+        """One payload by its submission id; None if there is none."""
+        try:
+            return self._payload(_folder("inbox", round_id, desk) + _part(submission_id) + ".json")
+        except ObjectNotFound:
+            return None
 
     def read(self, round_id: str, desk: str) -> dict[str, dict[str, Any]]:
         """Payloads by submission id, in the order of the ids."""

@@ -11,7 +11,6 @@ from dataclasses import asdict
 
 from annotation.work import Submission
 from engine.desk import handed_in, work_through, workbench
-from engine.people import people_for
 from engine.stages.base import Finished, Row, StageContext, Unsharded, Waiting
 from engine.workbench import Candidate, Desk, MaskletWork, Workbench, task_id
 from model.prompts import Box
@@ -29,7 +28,7 @@ class Annotate(Unsharded):
     def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
         """Exchange with people; when every masklet has its last verdict, write all revisions and efforts."""
         candidates = planned_candidates(context)
-        bench, received = work_through(context, DESK, candidates, people_for(context))
+        bench, received = work_through(context, DESK, candidates)
         if not bench.done:
             return Waiting(bench.describe())
         files = (

@@ -13,7 +13,6 @@ import numpy as np
 
 from engine.dataset import MaskReader, previous_dataset
 from engine.desk import handed_in, work_through, workbench
-from engine.people import people_for
 from engine.rounds import last_object_id
 from engine.stages.annotate import annotation_bench, effort_rows, revision_rows
 from engine.stages.base import Finished, Row, StageContext, Waiting, in_shard_order
@@ -49,7 +48,7 @@ class Auto:
         """Exchange verdicts and refinements with people until every candidate is settled."""
         files = in_shard_order(shards)
         candidates = _candidates(context, context.read(files, "auto_masklets"))
-        bench, received = work_through(context, DESK, candidates, people_for(context))
+        bench, received = work_through(context, DESK, candidates)
         if not bench.done:
             return Waiting(f"automatic masklets: {bench.describe()}")
         written = (

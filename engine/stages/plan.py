@@ -13,7 +13,6 @@ import numpy as np
 from annotation.work import Desk, Selection, Submission, WorkItem
 from engine.dataset import MaskReader, previous_dataset
 from engine.desk import exchange, handed_in
-from engine.people import people_for
 from engine.rounds import last_object_id
 from engine.stages.base import Finished, Row, StageContext, Waiting
 from storage.commits import read_commit
@@ -40,7 +39,7 @@ class Plan:
         """Ask for selections; when all are in, write the plan."""
         chosen = context.read(shards[0], "chosen")
         items = _selection_items(context, chosen)
-        received = exchange(context, DESK, people_for(context), lambda _: items)
+        received = exchange(context, DESK, lambda _: items)
         if any(item.task_id not in received for item in items):
             return Waiting(selection_progress(context, shards))
         rows = _selected_rows(context, items, received) + _control_rows(context)

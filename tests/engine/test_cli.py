@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ import pytest
 from PIL import Image
 
 from annotation.work import Submission, WorkItem
+from engine import desk as engine_desk
 from engine.cli import app, main
 from engine.home import EngineHome
-from engine.stages import plan as engine_plan
 from storage.commits import list_rounds
 
 
@@ -157,7 +158,7 @@ class _Idle:
 
 
 def test_a_round_that_waits_for_people_ends_with_75(capsys, home: EngineHome, monkeypatch) -> None:
-    monkeypatch.setattr(engine_plan, "people_for", lambda context: _Idle())
+    monkeypatch.setattr(engine_desk, "people_for", lambda context: nullcontext(_Idle()))
     code, out, _ = engine(capsys, "--home", home.path, "round", "--phase", "1", "--no-prefect")
     assert code == 75
     assert "waits for people in plan" in out
