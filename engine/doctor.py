@@ -9,13 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from annotation.site.lifecycle import site_status
+from annotation.site.records import site_folder
 from engine.home import EngineHome
+from engine.queues import people_kind, queue_reader
 from storage.catalog import Catalog
-from storage.commits import chain, list_rounds
+from storage.commits import RoundOpening, chain, list_rounds, read_commit
 from storage.errors import EngineError, ManifestError
 from storage.manifests import FileRef, read_manifest
 
 PROBE_KEY = "doctor/probe"
+_DESKS = tuple(f"{desk}{kind}" for desk in ("selection", "annotation", "auto") for kind in ("", "-answers"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ def check(home: EngineHome) -> list[Finding]:
         "catalog": _check_catalog,
         "hand-ins": _check_hand_ins,
     }
+    if site_folder(home.path).exists():
+        checks |= {"site": _check_site, "label-studio": _check_label_studio}
     return [_run(name, test, home) for name, test in checks.items()]
 
 
@@ -128,12 +134,45 @@ def _check_catalog(home: EngineHome) -> str:
     return "the catalog says what the commits say"
 
 
+def _check_site(home: EngineHome) -> str:
+    """Both servers are well, or were taken down; wrong while an open round needs them."""
+    status = site_status(home.path)
+    states = ", ".join(f"{service.name} {service.state}" for service in status.services)
+    if not status.ok:
+        raise EngineError("; ".join([states, *status.problems, "run `engine studio up`"]))
+    needed = [row.round_id for row in _rounds_of_people(home) if not _is_closed(home, row)]
+    if needed and not status.running:
+        raise EngineError(f"{states}, but people work on {', '.join(needed)}: run `engine studio up`")
+    return states
+
+
+def _check_label_studio(home: EngineHome) -> str:
+    """Whether what was accepted is still there as it was; the engine's own record counts in any case."""
+    if not site_status(home.path).running:
+        return "not looked at: the site does not run"
+    found: list[str] = []
+    for opening in _rounds_of_people(home):
+        with queue_reader(home, opening) as reader:
+            found += reader.audit()
+    return f"{len(found)} accepted annotations changed or gone in Label Studio" + (
+        f": {found[0]}" if found else ""
+    )
+
+
+def _rounds_of_people(home: EngineHome) -> list[RoundOpening]:
+    return [opening for opening in list_rounds(home.store) if people_kind(opening) == "label-studio"]
+
+
+def _is_closed(home: EngineHome, opening: RoundOpening) -> bool:
+    return read_commit(home.store, opening.round_id, "close") is not None
+
+
 def _check_hand_ins(home: EngineHome) -> str:
     """Second hand-ins for one work item are kept aside; somebody should know."""
     aside = [
         f"{opening.round_id}/{desk}/{key}"
         for opening in list_rounds(home.store)
-        for desk in ("selection", "annotation", "auto")
+        for desk in _DESKS
         for key in home.inbox.conflicts(opening.round_id, desk)
     ]
     return f"{len(aside)} hand-ins kept aside (second answers)" + (f": {aside[0]}" if aside else "")

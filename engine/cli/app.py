@@ -98,8 +98,16 @@ def round_(
     phase: Annotated[int, typer.Option(min=1, max=3, help="1: SAM per frame. 2: SAM 2 Mask. 3: SAM 2.")],
     videos: Annotated[int | None, typer.Option(min=1, help="Videos to plan for.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the round.")] = None,
-    annotators: Annotated[str, typer.Option(help="Who works: simulated.")] = "simulated",
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until the round is closed.")] = False,
+    annotators: Annotated[
+        str | None,
+        typer.Option(
+            metavar="simulated|label-studio",
+            help="Who works on a round that is opened. Default: the setting people.kind.",
+        ),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until the round is closed, and show what people do.")
+    ] = False,
     prefect: Annotated[
         bool, typer.Option(help="Run as Prefect flows, or the same code without Prefect.")
     ] = True,
@@ -122,7 +130,7 @@ def round_(
 
 @app.command()
 def status(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Rounds, stages, and what people still have to do."""
+    """Rounds, stages, what people still have to do, who has what in hand, and how fast it goes."""
     from engine.cli.status import show_status
 
     show_status(_open(context), as_json=as_json)

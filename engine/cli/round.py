@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from rich.live import Live
 from rich.status import Status
 
+from engine.cli.queues import queue_tables
 from engine.cli.show import complain, next_step, out, say
 from engine.errors import SettingsError
 from engine.home import EngineHome
 from engine.machine import StageOutcome, advance_round, open_round
+from engine.queues import people_kind, queue_reader
 from engine.status import RoundStatus, round_status
 from storage.commits import RoundOpening
 
@@ -20,7 +24,10 @@ HASH_LENGTH = 64
 GATE_KEYS = frozenset({"promote", "reason", "delta", "delta_low", "delta_high"})
 REFRESH_S = 1.0
 POLL_PEOPLE_S = 30.0
-"""How often `--wait` looks for hand-ins."""
+"""How often `--wait` goes on with a round, whether or not anything was seen to be handed in."""
+LOOK_S = 5.0
+"""How often it looks at the queues of real people."""
+PEOPLE = ("simulated", "label-studio")
 
 
 def run_round(
@@ -29,17 +36,25 @@ def run_round(
     phase: int,
     videos: int | None,
     seed: int | None,
-    annotators: str,
+    annotators: str | None,
     wait: bool,
     prefect: bool,
 ) -> int:
     """Open or continue the round; returns the exit code."""
-    if annotators != "simulated":
-        raise SettingsError(f"--annotators {annotators} is not known; people can be: simulated.")
+    if annotators not in (None, *PEOPLE):
+        raise SettingsError(f"--annotators {annotators} is not known; people can be: {', '.join(PEOPLE)}.")
     opening = open_round(home, phase=phase, seed=seed, videos=videos, annotators=annotators)
-    say(f"Round [bold]{opening.round_id}[/] (phase {phase}), annotators and verifiers are [bold]simulated[/]")
+    say(f"Round [bold]{opening.round_id}[/] (phase {phase}), {_who(opening, annotators)}")
     with _runner(home, prefect=prefect) as run:
         return _until_closed(home, opening, run, wait=wait)
+
+
+def _who(opening: RoundOpening, asked: str | None) -> str:
+    """Who works on the round; they stay for the whole round, whatever is asked later."""
+    kind = people_kind(opening)
+    words = "in front of [bold]Label Studio[/]" if kind == "label-studio" else "[bold]simulated[/]"
+    stays = "" if asked in (None, kind) else ", as when the round was opened"
+    return f"annotators and verifiers are {words}{stays}"
 
 
 Run = Callable[[RoundOpening], None]
@@ -74,13 +89,29 @@ def _run_flows(home: EngineHome, opening: RoundOpening) -> None:
 
 
 def _until_closed(home: EngineHome, opening: RoundOpening, run: Run, *, wait: bool) -> int:
-    pause = threading.Event()
+    watch = _watch_people if people_kind(opening) == "label-studio" else _pause
     while True:
         run(opening)
         standing = round_status(home, opening)
         if standing.state == "closed" or standing.is_running or not wait:
             return _conclude(standing)
-        pause.wait(POLL_PEOPLE_S)
+        watch(home, opening)
+
+
+def _pause(home: EngineHome, opening: RoundOpening) -> None:
+    time.sleep(POLL_PEOPLE_S)
+
+
+def _watch_people(home: EngineHome, opening: RoundOpening) -> None:
+    """Show the queues until somebody has handed something in, or it is time to go on anyway."""
+    until = time.monotonic() + POLL_PEOPLE_S
+    with queue_reader(home, opening) as reader, Live(console=out, transient=True) as live:
+        while time.monotonic() < until:
+            queues = reader.read()
+            live.update(queue_tables(queues))
+            if queues.has_news:
+                return
+            time.sleep(LOOK_S)
 
 
 def tell_stage(stage: str, outcome: StageOutcome) -> None:

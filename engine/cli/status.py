@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from annotation.site import SiteError
+from engine.cli.queues import queue_tables
 from engine.cli.show import next_step, out, print_json, print_table, say
 from engine.home import EngineHome
-from engine.status import RoundStatus, StageStatus, all_rounds
+from engine.queues import people_kind, queue_reader
+from engine.status import RoundStatus, StageStatus, all_rounds, find_round
+
+if TYPE_CHECKING:
+    from annotation.studio.queues import Queues
 
 MARKS = {"done": "[green]✓[/]", "running": "[yellow]▶[/]", "open": "[cyan]●[/]", "pending": "[dim]·[/]"}
 
@@ -12,6 +22,7 @@ MARKS = {"done": "[green]✓[/]", "running": "[yellow]▶[/]", "open": "[cyan]�
 def show_status(home: EngineHome, *, as_json: bool) -> None:
     """Print rounds and stages."""
     rounds = all_rounds(home)
+    people = {row.id: _people_of(home, row) for row in rounds if row.state == "open"}
     videos = home.library.videos()
     training = sum(video.split == "train" for video in videos)
     if as_json:
@@ -20,6 +31,7 @@ def show_status(home: EngineHome, *, as_json: bool) -> None:
                 "home": str(home.path),
                 "videos": {"train": training, "eval": len(videos) - training},
                 "rounds": [row.to_json() for row in rounds],
+                "people": {name: _people_json(found) for name, found in people.items() if found is not None},
             }
         )
         return
@@ -33,6 +45,28 @@ def show_status(home: EngineHome, *, as_json: bool) -> None:
     )
     for stage in rounds[-1].stages:
         out.print(f"  {MARKS[stage.state]} {stage.name:<9} {_facts(stage)}", highlight=False)
+    for found in people.values():
+        if isinstance(found, SiteError):
+            out.print(f"[yellow]![/] The queues are not known now. {escape(str(found))}", highlight=False)
+        elif found is not None:
+            out.print()
+            out.print(queue_tables(found))
+
+
+def _people_of(home: EngineHome, row: RoundStatus) -> Queues | SiteError | None:
+    """The queues of a round in Label Studio, or why they are not known; None for simulated people."""
+    opening = find_round(home, row.id)
+    if people_kind(opening) != "label-studio":
+        return None
+    try:
+        with queue_reader(home, opening) as reader:
+            return reader.read()
+    except SiteError as error:
+        return error
+
+
+def _people_json(found: Queues | SiteError) -> dict[str, Any]:
+    return {"error": str(found)} if isinstance(found, SiteError) else found.to_json()
 
 
 def _now(row: RoundStatus) -> str:
