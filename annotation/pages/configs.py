@@ -52,9 +52,9 @@ _TRACK_HELP = (
 )
 
 _PHASES = {
-    1: _Phase("r = empty this frame, u = undo, n = next, ? = help", (*_CLICK_HELP, _COMMAND_HELP)),
+    1: _Phase("r empty, u undo, n next, ? help", (*_CLICK_HELP, _COMMAND_HELP)),
     2: _Phase(
-        "p = propagate, b = backward, pp = all, r, u, n, ? = help",
+        "p forward, b backward, pp all, r, u, n, ? help",
         (
             *_CLICK_HELP,
             _COMMAND_HELP,
@@ -63,7 +63,7 @@ _PHASES = {
         ),
     ),
     3: _Phase(
-        "p = propagate, b = backward, pp = all, r, u, n, ? = help",
+        "p forward, b backward, pp all, r, u, n, ? help",
         (
             *_CLICK_HELP,
             _COMMAND_HELP,
