@@ -48,9 +48,9 @@ def test_what_we_put_on_a_selection_page_is_valid():
     assert problems("selection", [marks.taken_region(0, 0, disc(), VIEW)]) == []
 
 
-def test_phase_1_offers_no_propagation():
-    assert "propagate" not in label_config("annotation-1")
-    assert "propagate" in label_config("annotation-2")
+def test_phase_1_offers_no_tracking():
+    assert "backward" not in label_config("annotation-1")
+    assert "p forward, b backward, pp all" in label_config("annotation-2")
 
 
 def test_every_item_has_its_page():

@@ -9,6 +9,7 @@ import pytest
 from annotation.errors import PageError
 from annotation.pages.bitmask import encode_bitmask
 from annotation.pages.marks import read_selections, taken_region
+from annotation.pages.views import PageView
 from annotation.work import Selection
 from model.prompts import Box
 from tests.annotation.pages.pages import SMALL, VIEW, disc, make_item, region, text
@@ -100,3 +101,52 @@ def test_nothing_chosen_means_nothing_is_worth_it():
 def test_what_is_no_selection_is_named(entry, named):
     with pytest.raises(PageError, match=named):
         chosen(entry)
+
+
+def test_what_the_page_really_sends():
+    """Serialised by Label Studio 1.23.2: a taken object, a box with its name, and a point outside of it."""
+    size = {
+        "original_width": 853,
+        "original_height": 480,
+        "image_rotation": 0,
+        "item_index": 0,
+        "to_name": "frames",
+    }
+    place = {
+        "x": 20.026007802340704,
+        "y": 20.10484395318596,
+        "width": 14.95448634590377,
+        "height": 49.91547464239271,
+    }
+    view = PageView(frames=(0, 5), source_height=540, source_width=960, height=480, width=853)
+    taken = {
+        "id": "taken000",
+        "from_name": "taken",
+        "type": "bitmasklabels",
+        "origin": "prediction",
+        "readonly": True,
+    }
+    drawn = {"id": "MHZ8sDVelq", "origin": "manual"}
+    result = [
+        size | taken | {"value": {"imageDataURL": "data:image/png;base64,", "bitmasklabels": ["taken"]}},
+        size
+        | drawn
+        | {"from_name": "object", "type": "rectanglelabels"}
+        | {"value": place | {"rotation": 0, "rectanglelabels": ["object"]}},
+        size
+        | drawn
+        | {"from_name": "name", "type": "textarea"}
+        | {"value": place | {"rotation": 0, "text": ["boy"]}},
+        size
+        | {"id": "8jnBNoQtat", "from_name": "point", "type": "keypointlabels", "origin": "manual"}
+        | {"value": {"x": 42.0026, "y": 30.0417, "width": 0.26, "keypointlabels": ["point"]}},
+    ]
+    boy, girl = read_selections(result, view, ITEM)
+    assert boy.name == "boy" and boy.box is not None
+    assert (boy.box.x0, boy.box.y1) == pytest.approx((192.25, 378.11), abs=0.01)
+    assert (girl.name, girl.box, girl.x, girl.y) == (
+        "object",
+        None,
+        pytest.approx(402.72, abs=0.01),
+        pytest.approx(161.73, abs=0.01),
+    )
