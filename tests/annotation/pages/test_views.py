@@ -7,13 +7,13 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from annotation.errors import AnnotationError, PageError
 from annotation.pages.views import PageView, TaskLimits, plan_views
-from tests.annotation.pages.pages import SMALL, VIEW
+from tests.annotation.pages.pages import RELAXED, SMALL, VIEW
 
 SIDES = st.integers(1, 24)
 
@@ -34,12 +34,14 @@ def masks(height: int, width: int):
     return arrays.arrays(np.bool_, (height, width))
 
 
+@RELAXED
 @given(st.data(), views())
 def test_what_was_painted_is_shown_again_exactly(data, view):
     painted = data.draw(masks(view.height, view.width))
     assert (view.shown(view.source(painted)) == painted).all()
 
 
+@RELAXED
 @given(st.data(), views())
 def test_it_is_so_when_a_mask_was_there_before(data, view):
     before = data.draw(masks(view.source_height, view.source_width))
@@ -47,6 +49,7 @@ def test_it_is_so_when_a_mask_was_there_before(data, view):
     assert (view.shown(view.source(painted, base=before)) == painted).all()
 
 
+@RELAXED
 @given(st.data(), views())
 def test_a_mask_that_nobody_touched_stays_as_it_was(data, view):
     before = data.draw(masks(view.source_height, view.source_width))
@@ -62,12 +65,14 @@ def _sampled(mask, view):
     return mask[np.ix_(rows, columns)]
 
 
+@RELAXED
 @given(st.data(), views())
 def test_what_is_there_is_seen_and_what_is_not_is_not(data, view):
     mask = data.draw(masks(view.source_height, view.source_width))
     assert view.shown(mask).any() == mask.any()
 
 
+@RELAXED
 @given(st.data(), SIDES, SIDES)
 def test_frames_in_their_own_size_lose_nothing(data, height, width):
     view = PageView(frames=(0,), source_height=height, source_width=width, height=height, width=width)
@@ -87,6 +92,7 @@ def test_a_small_edit_changes_only_its_place():
     assert changed.min(axis=0).tolist() == [60, 120] and changed.max(axis=0).tolist() == [65, 125]
 
 
+@RELAXED
 @given(views(), st.floats(0, 1), st.floats(0, 1))
 def test_places_there_and_back(view, x_share, y_share):
     x, y = x_share * (view.source_width - 1), y_share * (view.source_height - 1)
@@ -162,7 +168,7 @@ def test_frames_are_shrunk_to_a_size_that_is_good_to_look_at(size, shown):
     assert (view.height, view.width) == shown
 
 
-@settings(max_examples=60)
+@RELAXED
 @given(st.integers(1, 900), st.integers(1, 9), st.integers(50, 1200), st.integers(50, 1200))
 def test_windows_cover_everything_within_the_budget(count, overlap, height, width):
     limits = TaskLimits(overlap=overlap)
