@@ -1,8 +1,8 @@
 """Masks as a page of Label Studio takes and gives them: PNG in a data URL, of which only transparency counts.
 
-We send one bit a pixel with the background transparent (2 kB and half a millisecond for a 480p mask). The browser gives back RGBA
-with anti-aliased strokes; a pixel belongs to the mask when it is more than half opaque. Whatever comes from a page is
-measured before it is unpacked.
+We send one bit a pixel with the background transparent: 1 kB and half a millisecond for a 480p mask. The browser gives
+back RGBA with anti-aliased strokes; a pixel belongs to the mask when it is more than half opaque. Whatever comes from a
+page is measured before it is unpacked.
 """
 
 from __future__ import annotations

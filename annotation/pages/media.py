@@ -23,6 +23,7 @@ from annotation.pages.drawing import draw_marker, enlargement, outlined, with_ca
 from annotation.pages.films import film_rate, write_film
 from annotation.pages.tickets import Ticket
 from annotation.pages.views import PageView
+from annotation.site.records import MEDIA_FOLDER
 from model.video.frame_source import FrameSource
 from storage import masks as rle_masks
 from storage.commits import canonical_json
@@ -34,7 +35,6 @@ __all__ = ["MediaRoot", "clip_fps"]
 Picture = NDArray[np.uint8]
 BoolMask = NDArray[np.bool_]
 
-_FOLDER = "files"  # Label Studio serves only folders strictly below its root
 _ADDRESS = "/data/local-files/?d="
 _JPEG_QUALITY = 95
 _VERSION = "1"  # of the drawings: another one makes new files
@@ -92,7 +92,7 @@ class MediaRoot:
 
     def _once(self, name: str, write: Callable[[Path], None]) -> str:
         """Make a file unless it is there, under a temporary name first; returns its address."""
-        relative = f"{_FOLDER}/{name}"
+        relative = f"{MEDIA_FOLDER}/{name}"
         target = self._root / relative
         try:
             if not target.is_file():
