@@ -195,13 +195,14 @@ class Answering:
             return saved, ""
 
     async def _others(self, task_id: int, ticket: Ticket, saved: Draft | None) -> tuple[Draft, ...]:
-        """A caller without a name, where somebody without a name sits: is it the same? Drafts may tell."""
-        if saved is not None or not self._desk.has_stranger(ticket.ticket_id):
+        """For a caller without a name: all drafts, to tell them from somebody who had no name before."""
+        if saved is not None or self._desk.knows_stranger(ticket.ticket_id):
             return ()
         try:
-            return await self._drafts.drafts(task_id)
-        except DraftError as error:
-            _LOG.warning("%s", error)
+            async with asyncio.timeout(_ASKING_S):
+                return await self._drafts.drafts(task_id)
+        except (DraftError, TimeoutError) as error:
+            _LOG.warning("no drafts of task %d: %s", task_id, error)
             return ()
 
     async def _saved_with(
@@ -241,6 +242,9 @@ class Answering:
         while len(self.activity) > _KEPT_OUTBOXES:
             self.activity.popitem(last=False)
 
+
+_ASKING_S = 1.0
+"""How long a click waits for what Label Studio has to say about others."""
 
 _ANSWERING_S = 5.0
 """Kept for writing down and packing an answer, of the time until the deadline."""

@@ -18,7 +18,7 @@ from annotation.pages.events import EventLog, StudioEvent
 from annotation.pages.marks import PageMarks, read_marks
 from annotation.pages.tickets import Ticket, TicketStore
 from annotation.server.config import ServerConfig
-from annotation.server.history import NOTHING, History
+from annotation.server.history import NOTHING, History, PageHistory
 from annotation.server.reconcile import Looks
 from annotation.server.sitting import Sitting
 from annotation.server.wire import Draft
@@ -31,6 +31,7 @@ OpenSitting = Callable[[Ticket], AnnotationSession]
 
 _KEPT_TICKETS = 256
 _SITTING_BYTES = 1 << 20  # of a sitting besides its session
+_UNSAVED_S = 4.0  # Label Studio saves a page five seconds after its first change
 
 _Key = tuple[str, str]  # ticket id, person
 
@@ -81,13 +82,17 @@ class Desk:
                     self._tickets.popitem(last=False)
         return found
 
-    def has_stranger(self, ticket_id: str) -> bool:
-        """Whether somebody without a name sits at a ticket. Any thread."""
-        return (ticket_id, "") in self._sittings
+    def knows_stranger(self, ticket_id: str) -> bool:
+        """Whether a caller without a name can only be who sits here without a name: their page saved nothing yet.
+
+        Any thread.
+        """
+        stranger = self._sittings.get((ticket_id, ""))
+        return stranger is not None and self._clock() - stranger.last_answer < _UNSAVED_S
 
     def has_sitting(self, ticket_id: str, person: str) -> bool:
         """Whether a person, or somebody without a name who may be that person, sits at a ticket. Any thread."""
-        return (ticket_id, person) in self._sittings or self.has_stranger(ticket_id)
+        return (ticket_id, person) in self._sittings or (ticket_id, "") in self._sittings
 
     def seat(
         self, ticket: Ticket, person: str, saved: Draft | None, others: Sequence[Draft] = ()
@@ -105,7 +110,7 @@ class Desk:
         key = ticket.ticket_id, person
         sitting = self._sittings.get(key)
         if sitting is None:
-            sitting = yield from self._open(ticket, person, saved)
+            sitting = yield from self._open(ticket, person, [saved, *others] if saved else others)
         with self._lock:
             self._sittings[key] = sitting
             self._sittings.move_to_end(key)
@@ -127,11 +132,12 @@ class Desk:
             latest = next(reversed(self._sittings.values()), None)
         return latest is not None and latest.warm()
 
-    def _open(self, ticket: Ticket, person: str, saved: Draft | None) -> Job[Sitting]:
+    def _open(self, ticket: Ticket, person: str, drafts: Sequence[Draft]) -> Job[Sitting]:
         """A sitting that stands where its events lead to."""
         log: list[StudioEvent] = yield Aside(lambda: self._events.read(ticket.round_id, ticket.ticket_id))
-        if person and saved is not None:
-            log = yield from self._adopt_from_log(ticket, person, saved, log)
+        for draft in drafts:
+            if draft.user:
+                log = yield from self._adopt_from_log(ticket, draft, log)
         events = own_events(log, person) if person else self._recent_stranger(log)
         token = events[-1].event_id.partition("-")[0] if events and not person else secrets.token_hex(6)
         sitting = Sitting(
@@ -161,15 +167,13 @@ class Desk:
                 stranger.person = draft.user
                 self._sittings[ticket.ticket_id, draft.user] = stranger
 
-    def _adopt_from_log(
-        self, ticket: Ticket, person: str, saved: Draft, log: list[StudioEvent]
-    ) -> Job[list[StudioEvent]]:
-        """After a restart strangers are only in the log; those that fit the draft are the person."""
+    def _adopt_from_log(self, ticket: Ticket, draft: Draft, log: list[StudioEvent]) -> Job[list[StudioEvent]]:
+        """Strangers whose sitting was closed are only in the log; who fits the draft is the draft's person."""
         for token, events in _strangers(log).items():
             history = History.of(ticket.view, _published(ticket))
             history.replay(events)
-            if _fits(saved, history, Looks(ticket.view)):
-                adoption = self._adoption(ticket, person, token)
+            if _fits(draft, history, Looks(ticket.view)):
+                adoption = self._adoption(ticket, draft.user, token)
                 yield Aside(partial(self._events.append, ticket.round_id, adoption))
                 log = [*log, adoption]
         return log
@@ -239,16 +243,21 @@ def _published(ticket: Ticket) -> list[Standing]:
 
 
 def _fits(draft: Draft, history: History, looks: Looks) -> bool:
-    """Whether a draft holds a mask, or a command, that only this sitting can have given it."""
+    """Whether a draft holds a mask, or a command, that only this sitting can have given it before it was saved."""
     try:
         marks = read_marks(draft.result, history.view)
         return _has_command(marks, history) or any(
-            looks.of(marks, page)
-            in {version.look for version in past.versions} - {NOTHING, past.versions[0].look}
+            looks.of(marks, page) in _answered_looks(past, draft.saved_at)
             for page, past in enumerate(history.pages)
         )
     except PageError:
         return False
+
+
+def _answered_looks(past: PageHistory, until: float) -> set[str]:
+    """How a page looked after answers, where it did not look so before."""
+    answered = {version.look for version in past.versions[1:] if version.at < until}
+    return answered - {NOTHING, past.versions[0].look}
 
 
 def _has_command(marks: PageMarks, history: History) -> bool:

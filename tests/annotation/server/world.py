@@ -10,7 +10,9 @@ import base64
 import copy
 import io
 import itertools
+import threading
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +23,7 @@ import numpy as np
 import PIL.Image
 
 from annotation.assistance import SessionTools
-from annotation.pages.bitmask import decode_bitmask, encode_bitmask
+from annotation.pages.bitmask import decode_bitmask
 from annotation.pages.events import EventLog, StudioEvent
 from annotation.pages.marks import mask_region
 from annotation.pages.tickets import Ticket, TicketStore
@@ -42,6 +44,7 @@ CONFIG = ServerConfig(
     draft_wait_s=0.4,
     draft_poll_s=0.02,
     watch_s=0,
+    repeat_s=0.0,
     rate_burst=1000,
 )
 AUTH = httpx.BasicAuth(CONFIG.user, CONFIG.password)
@@ -69,7 +72,8 @@ class World:
     def __init__(
         self, folder: Path, tools: SessionTools, *, phase: int = 3, pages: int = 6, **changes: Any
     ) -> None:
-        self.store = open_store(folder)
+        self.folder = folder
+        self.store = open_store(folder / "store")
         self.tools = tools
         self.clock = Clock()
         self.video = moving(pages)
@@ -78,11 +82,22 @@ class World:
         self.events = EventLog(self.store)
         self.saved: dict[str, Any] = {}  # user -> draft as Label Studio keeps it
         self.opened = 0
+        self.sessions: list[AnnotationSession] = []
+        self.gate = threading.Event()  # cleared: sittings open no further
+        self.gate.set()
         self.config = CONFIG
-        self.restart()
+        self._running = AsyncExitStack()
 
-    def restart(self, **changes: Any) -> None:
-        """A new server on the same store."""
+    async def __aenter__(self) -> World:
+        await self.restart()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._running.aclose()
+
+    async def restart(self, **changes: Any) -> None:
+        """A new server on the same store, perhaps with other settings."""
+        await self._running.aclose()
         self.config = replace(self.config, **changes)
         self.app = create_app(
             self.config,
@@ -92,13 +107,16 @@ class World:
             drafts=self,
             clock=self.clock,
         )
+        await self._running.enter_async_context(self.app.router.lifespan_context(self.app))
         transport = httpx.ASGITransport(self.app)
-        self.client = httpx.AsyncClient(transport=transport, base_url="http://model", auth=AUTH)
+        client = httpx.AsyncClient(transport=transport, base_url="http://model", auth=AUTH)
+        self.client = await self._running.enter_async_context(client)
 
     def _open(self, ticket: Ticket) -> AnnotationSession:
         self.opened += 1
+        self.gate.wait()
         item = ticket.item
-        return AnnotationSession(
+        session = AnnotationSession(
             item,
             self.video,
             ticket.view.frames,
@@ -107,6 +125,8 @@ class World:
             clock=SimulatedClock(),
             catch_up=1,
         )
+        self.sessions.append(session)
+        return session
 
     async def drafts(self, task_id: int) -> tuple[Draft, ...]:
         return read_drafts(list(self.saved.values()))
@@ -308,5 +328,4 @@ def repacked(mask: np.ndarray) -> str:
     pixels = np.dstack([np.full_like(alpha, 255), np.zeros_like(alpha), np.zeros_like(alpha), alpha])
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels, "RGBA").save(buffer, "PNG")
-    assert encode_bitmask(mask) != (url := base64.b64encode(buffer.getvalue()).decode())
-    return "data:image/png;base64," + url
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
