@@ -181,4 +181,4 @@ def _behind_proxy(public_url: str) -> dict[str, str]:
     if not public_url:
         return {}
     secure = {"SESSION_COOKIE_SECURE": "1"} if public_url.startswith("https:") else {}
-    return secure | {"CSRF_TRUSTED_ORIGINS": public_url}
+    return secure | {"CSRF_TRUSTED_ORIGINS": public_url.rstrip("/")}

@@ -90,7 +90,7 @@ def up(config: SiteConfig, tell: Tell) -> Site:
         site = _remembered(config)
         site = _start_label_studio(config, environment, secrets, site, tell)
         secrets = _let_in(config, environment, secrets, tell)
-        site = _ensure_server(site, config, _model_launch(config), "studio.model_port", tell)
+        site = _ensure_server(site, config, _model_launch(config, secrets), "studio.model_port", tell)
         tell("looking after the projects")
         with open_api(config.url, secrets) as api:
             projects = ensure_projects(api, config, secrets, known=site.projects)
@@ -181,7 +181,9 @@ def _let_in(config: SiteConfig, environment: Environment, secrets: Secrets, tell
     return known
 
 
-def _model_launch(config: SiteConfig) -> Launch:
+def _model_launch(config: SiteConfig, secrets: Secrets) -> Launch:
+    """The model server reads its secrets when it starts, so other secrets are another launch."""
+    read = {"password": secrets.model_password, "webhook": secrets.webhook_secret}
     command = [*config.model_command, "--host", config.model_host, "--port", str(config.model_port)]
     return Launch(
         name=MODEL_SERVER,
@@ -190,7 +192,7 @@ def _model_launch(config: SiteConfig) -> Launch:
         folder=config.home,
         log=config.log(MODEL_SERVER),
         health_url=f"{config.model_url}/health",
-        fingerprint=label_studio.fingerprint(command, {}),
+        fingerprint=label_studio.fingerprint(command, read),
         patience_s=600.0,
     )
 
