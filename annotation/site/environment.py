@@ -56,8 +56,8 @@ def ensure_environment(version: str, *, folder: Path | None, tell: Tell) -> Envi
     folder = (folder or default_folder(version)).absolute()
     if not _is_complete(folder):
         try:
-            with _alone(folder, tell):
-                _make(folder, version, tell)
+            with _alone(folder, tell) as lock:
+                _make(folder, version, tell, lock)
         except OSError as error:
             raise SiteError(f"Label Studio's environment cannot be made in {folder}: {error}.") from error
     return _checked(folder, version)
@@ -73,7 +73,7 @@ def _is_ours(folder: Path) -> bool:
     return _note(folder).exists()
 
 
-def _make(folder: Path, version: str, tell: Tell) -> None:
+def _make(folder: Path, version: str, tell: Tell, lock: int) -> None:
     if _is_complete(folder):
         return  # another command made it while we waited
     log = folder.with_name(f"{folder.name}.log")
@@ -82,23 +82,31 @@ def _make(folder: Path, version: str, tell: Tell) -> None:
         tell("removing what an unfinished installation left")
         shutil.rmtree(folder)
     log.write_bytes(b"")
-    _run([sys.executable, "-m", "venv", str(folder)], log, lambda _: tell("making the environment"))
-    _install(folder, version, log, tell)
+    tell("making Label Studio's environment")
+    _run([sys.executable, "-m", "venv", str(folder)], log, tell, lock)
+    _run(_installation(folder, version), log, tell, lock)
     (folder / READY_MARK).write_text(version)
 
 
-def _install(folder: Path, version: str, log: Path, tell: Tell) -> None:
+def _installation(folder: Path, version: str) -> list[str]:
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
     wanted = [f"label-studio=={version}", SERVER_REQUIREMENT, DRIVER_REQUIREMENT]
-    _run([*pip, "--disable-pip-version-check", *wanted], log, tell)
+    return [*pip, "--disable-pip-version-check", *wanted]
 
 
-def _run(command: list[str], log: Path, tell: Tell) -> None:
-    """Run to the end with all output in the log and its current line told; SiteError when it fails."""
+def _run(command: list[str], log: Path, tell: Tell, lock: int) -> None:
+    """Run to the end with all output in the log and its current line told; SiteError when it fails.
+
+    The lock goes along, so that it is held as long as this writes to the environment, even if we are killed.
+    """
     with (
         log.open("ab") as file,
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(lock,),
         ) as process,
     ):
         assert process.stdout is not None, "started with a pipe"
@@ -152,8 +160,8 @@ def _note(folder: Path) -> Path:
 
 
 @contextmanager
-def _alone(folder: Path, tell: Tell) -> Iterator[None]:
-    """Let no two commands make the same environment at once; the second waits for the first."""
+def _alone(folder: Path, tell: Tell) -> Iterator[int]:
+    """Let no two commands make the same environment at once; the second waits. Yields what holds the lock."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         try:
@@ -161,4 +169,4 @@ def _alone(folder: Path, tell: Tell) -> Iterator[None]:
         except BlockingIOError:
             tell("waiting for another command that makes Label Studio's environment")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()

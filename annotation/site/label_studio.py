@@ -6,6 +6,7 @@ Studio listens to names as common as DEBUG, HOST and PASSWORD.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -94,10 +95,14 @@ def _run(
     variables: Mapping[str, str],
     answer: str,
 ) -> None:
-    """Run a command of Label Studio's own to its end; the answer goes to its standard input, not into its arguments."""
+    """Run a command of Label Studio's own to its end; the answer goes to its standard input, not into its arguments.
+
+    It holds a lock, so that one whose starter was killed is waited for.
+    """
     log = config.log(LABEL_STUDIO)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with log.open("ab") as output, (config.data / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(
             [str(environment.python), "-m", "label_studio.server", *arguments],
             env={**_variables(config), **variables},
@@ -109,6 +114,7 @@ def _run(
             umask=PRIVATE_UMASK,
             timeout=PREPARE_PATIENCE_S,
             check=False,
+            pass_fds=(lock.fileno(),),
         )
     if done.returncode:
         raise SiteError(

@@ -33,7 +33,7 @@ class Runs:
         self.commands: list[list[str]] = []
         self.fail = False
 
-    def __call__(self, command: list[str], log: Path, tell: Callable[[str], None]) -> None:
+    def __call__(self, command: list[str], log: Path, tell: Callable[[str], None], lock: int) -> None:
         self.commands.append(command)
         if "venv" in command:
             install(Path(command[-1]), "pip-24.0")
@@ -111,7 +111,7 @@ def test_a_failed_command_shows_the_end_of_its_log(tmp_path: Path) -> None:
     told: list[str] = []
     command = ["/bin/sh", "-c", "echo Collecting something; echo no such version; exit 1"]
     with pytest.raises(SiteError, match=r"(?s)cannot be installed.*no such version"):
-        environment._run(command, tmp_path / "log", told.append)
+        environment._run(command, tmp_path / "log", told.append, 0)
     assert told == [
         "installing Label Studio: Collecting something",
         "installing Label Studio: no such version",
