@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import overload
 
 from annotation.answer import BoolMask
-from annotation.image_assistant import Ground, ground_bytes
+from annotation.image_assistant import Ground
 from model.prompts import Box, Click
 from storage.masks import Rle, decode
 
@@ -53,7 +53,7 @@ class Moment:
     @property
     def byte_size(self) -> int:
         """Bytes, roughly."""
-        return self.standing.byte_size + ground_bytes(self.ground)
+        return self.standing.byte_size + (0 if self.ground is None else self.ground.byte_size)
 
 
 class ActHistory:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from annotation.answer import Answer
 from annotation.encoded_frames import ImageCache, ShelfPlace
+from annotation.support_click import support_click
 from model.image.image_predictor import ImagePredictor
 from model.prompts import Box, Click
 from model.video.frame_source import FrameSource
@@ -16,8 +18,25 @@ from storage.masks import Rle, decode
 
 __all__ = ["Ground", "ImageAssistant"]
 
-Ground = npt.NDArray[np.float32] | Rle
-"""What the next answer on a frame starts from: logits [h, w] of the answer before, or a mask that a person made."""
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the next answer on a frame starts from: a mask that a person made, or the answer before.
+
+    logits: of that answer, [h, w]. support: a click that goes before those of the person.
+    """
+
+    mask: Rle | None = None
+    logits: Logits | None = None
+    support: Click | None = None
+
+    @property
+    def byte_size(self) -> int:
+        """Bytes, roughly."""
+        mask = 0 if self.mask is None else len(self.mask.counts)
+        return mask + (0 if self.logits is None else self.logits.nbytes)
 
 
 class ImageAssistant:
@@ -38,15 +57,16 @@ class ImageAssistant:
         """The best mask under all prompts of the frame; what the frame starts from goes in as a prompt, too."""
         self._show(position)
         ground = self._grounds.get(position)
+        support, logits = self._refined(ground, clicks) if ground else (None, None)
         prediction = self._predictor.predict(
-            clicks,
+            clicks if support is None or box else (support, *clicks),
             box=box,
-            mask_logits=self._predictor.logits_of(decode(ground)) if isinstance(ground, Rle) else ground,
+            mask_logits=logits,
             multimask=box is None and len(clicks) == 1 and ground is None,
         )
         best = prediction.best
         if prediction.masks[best].any():
-            self._grounds[position] = prediction.low_res_logits[best]
+            self._grounds[position] = Ground(logits=prediction.low_res_logits[best], support=support)
         return Answer(position, prediction.masks[best], float(prediction.ious[best].clip(0, 1)))
 
     def ground(self, position: int) -> Ground | None:
@@ -71,7 +91,13 @@ class ImageAssistant:
     @property
     def byte_size(self) -> int:
         """Bytes held for this sitting alone, without the shared frames."""
-        return sum(ground_bytes(ground) for ground in self._grounds.values())
+        return sum(ground.byte_size for ground in self._grounds.values())
+
+    def _refined(self, ground: Ground, clicks: Sequence[Click]) -> tuple[Click | None, Logits | None]:
+        """The click that goes before the others, and the logits that all of them refine."""
+        if ground.mask is None:
+            return ground.support, ground.logits
+        return support_click(ground.mask, clicks), self._predictor.logits_of(decode(ground.mask))
 
     def _show(self, position: int) -> None:
         """Make the predictor look at a frame."""
@@ -82,10 +108,3 @@ class ImageAssistant:
             self._images.cache.put(position, image)
         self._predictor.set_embedding(image)
         self._images.used()
-
-
-def ground_bytes(ground: Ground | None) -> int:
-    """Bytes of what an answer starts from."""
-    if ground is None:
-        return 0
-    return len(ground.counts) if isinstance(ground, Rle) else ground.nbytes

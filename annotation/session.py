@@ -27,8 +27,10 @@ from annotation.assistance import SessionTools, Tracker
 from annotation.diary import Clock, Diary
 from annotation.errors import ActionError
 from annotation.frame_states import ActHistory, Moment, ShownMasks, Standing
+from annotation.image_assistant import Ground
 from annotation.opened_item import OpenedItem
 from annotation.suggestions import worst_positions
+from annotation.tracker import BESIDE
 from annotation.work import EventKind, FrameMask, PhaseRules, Submission, WorkItem, submission_id
 from model.errors import PromptError
 from model.prompts import Box, Click
@@ -46,10 +48,8 @@ class AnnotationSession:
 
     frames: the annotated frames, uint8 [H, W, 3] RGB each. frame_numbers: their source frames, in the same
     order. tools: the loaded model. clock: an act lasts from the end of the one before. scores: the model's opinion
-    of the item's masks by source frame, 0 to 1. catch_up: the most frames that are tracked before a click in phase 3
-    is answered, for people who wait: the click then refines what is shown, even where the tracker has not come yet;
-    None: the tracker comes there first. Raises ActionError when the item is of another kind, or does not fit the
-    frames or the rules.
+    of the item's masks by source frame, 0 to 1. catch_up: for people who wait, see `Tracker`. Raises ActionError
+    when the item is of another kind, or does not fit the frames or the rules.
     """
 
     def __init__(
@@ -204,6 +204,7 @@ class AnnotationSession:
         self._remember(position)
         self._put_back(position, Moment(Standing(self._opened.masks[position])))
         if self._tracker and self._tracker.has_prompts and self._is_tracked(position):
+            self._say_what_is_shown(self._tracker, position)
             self._show(position, self._tracker.predict(position))
         self._log("reset", position)
 
@@ -268,8 +269,9 @@ class AnnotationSession:
                 raise ActionError(f"The mask of {self._name(position)} is not {self.shape} (height, width).")
         for position, standing in standings.items():
             self._history.forget(position)
-            made = standing.edited and standing.mask is not None and not is_empty(standing.mask)
-            self._put_back(position, Moment(standing, standing.mask if made else None))
+            made = standing.mask if standing.edited else None
+            ground = None if made is None or is_empty(made) else Ground(made)
+            self._put_back(position, Moment(standing, ground))
             if not standing.edited and standing.mask != self._opened.masks[position]:
                 self._passed.update(range(len(self)))
 
@@ -329,15 +331,22 @@ class AnnotationSession:
 
     def _refined(self, tracker: Tracker, position: int, asked: Standing) -> Answer:
         """The tracker's answer; a person who waits sees their click refine what is shown."""
-        mask = self._frames[position].mask
-        if self._catch_up is not None and mask is not None:
-            tracker.show(position, mask)
+        self._say_what_is_shown(tracker, position)
         return tracker.refine(position, asked.clicks, asked.box)
+
+    def _say_what_is_shown(self, tracker: Tracker, position: int) -> None:
+        """For people who wait: masks that the tracker can go on from without tracking all the way to a frame."""
+        if self._catch_up is None:
+            return
+        for place in range(max(position - BESIDE, 0), min(position + BESIDE + 1, len(self))):
+            mask = self._frames[place].mask
+            if mask is not None:
+                tracker.show(place, mask)
 
     def _replace(self, position: int, mask: Rle) -> None:
         """Take a person's mask as it is."""
         self._remember(position)
-        self._sam.start_from(position, None if is_empty(mask) else mask)
+        self._sam.start_from(position, None if is_empty(mask) else Ground(mask))
         frame = self._frames[position]
         self._frames[position] = Standing(mask, click_count=frame.click_count, edited=True, locked=True)
         if self._tracker:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from annotation.answer import Answer
 from annotation.encoded_frames import ShelfPlace
+from annotation.support_click import support_click
 from model.prompts import Box, Click
 from model.video.feature_cache import FeatureCache
 from model.video.frame_result import FrameResult
 from model.video.video_session import VideoSession
 from storage.masks import Rle, is_empty
 
-__all__ = ["Tracker"]
+__all__ = ["BESIDE", "Tracker"]
 
 _OBJECT = 1
 """The only object of the session."""
+
+BESIDE = 2
+"""Masks shown beside a frame that tracking starts from where it has not come yet: with none, nano loses the object."""
 
 
 class Tracker:
     """Tracks one object; `session` is its own, `features` are shared with others on the video.
 
     Mask prompts are passed on only when an answer is asked for, because each costs a run of the encoder.
-    catch_up: the most frames that are tracked before a click on a frame that was not tracked yet is answered;
-    None: all frames from the nearest one that was.
+
+    catch_up: None: before a click on a frame, tracking comes to it from the nearest frame that it knows. A number: for
+    people who wait and see what is shown: their click refines that, with the help of the masks shown beside it; where
+    nothing is shown tracking comes at most that many frames far, and a click farther away starts a new mask.
     """
 
     def __init__(
@@ -37,6 +43,8 @@ class Tracker:
         self._known: set[int] = set()  # positions of which the session knows a mask
         self._unseen: set[int] = set()  # positions of which it knows a mask that was never shown
         self._shown: dict[int, Rle] = {}  # what is shown instead of a mask that the session knows
+        self._starts: dict[int, Rle] = {}  # masks that the next click on a frame refines
+        self._supports: dict[int, Click] = {}  # clicks that go before those of a person
 
     @property
     def has_prompts(self) -> bool:
@@ -55,16 +63,15 @@ class Tracker:
 
     def set_mask(self, position: int, mask: Rle) -> None:
         """Say what the mask is; an empty one: the object is absent there."""
+        self._forget(position)
         self._waiting[position] = mask
         self._prompted.add(position)
-        self._shown.pop(position, None)
 
     def release(self, position: int) -> None:
         """Take back what was said about a position: it is tracked like any other."""
-        self._waiting.pop(position, None)
+        self._forget(position)
         self._prompted.discard(position)
         self._known.discard(position)
-        self._shown.pop(position, None)
         self._unseen.discard(position)
         if not self._prompted and self._session.object_ids:
             self._session.remove_object(_OBJECT)
@@ -80,19 +87,25 @@ class Tracker:
 
     def refine(self, position: int, clicks: Sequence[Click], box: Box | None) -> Answer:
         """The mask under all clicks and the box of a frame, on top of the mask there: shown, given or tracked."""
+        if self._catch_up is not None and self._is_absent(position):
+            self.release(position)
         self._pass_on_masks()
         self._prepare(position)
+        if clicks and box is None:
+            clicks = self._supported(position, clicks)
         result = self._session.add_points(position, _OBJECT, clicks, box=box, keep_previous=False)
         self._prompted.add(position)
         self._known.add(position)
         self._unseen.discard(position)
+        self._shown.pop(position, None)
         self._features.used()
         return _answer(result)
 
     def predict(self, position: int) -> Answer:
         """The mask that tracking gives on a position without prompt."""
         self._pass_on_masks()
-        self._track_to(position)
+        if self._catch_up is None or not self._track_from_shown(position):
+            self._track_to(position, at_most=self._catch_up)
         self._unseen.discard(position)
         return _answer(self._session.answer(position, (_OBJECT,)))
 
@@ -138,31 +151,93 @@ class Tracker:
             + rles
         )
 
+    def _forget(self, position: int) -> None:
+        """Forget what was said about a frame, or shown there."""
+        for kept in (self._waiting, self._shown, self._starts, self._supports):
+            kept.pop(position, None)
+
     def _pass_on_masks(self) -> None:
         """Tell the session about masks set since the last answer."""
         for position, mask in sorted(self._waiting.items()):
-            self._session.add_mask(position, _OBJECT, mask)
+            self._add_mask(position, mask)
             self._known.add(position)
         self._waiting.clear()
 
+    def _add_mask(self, position: int, mask: Rle) -> None:
+        self._session.add_mask(position, _OBJECT, mask)
+        self._starts[position] = mask
+
     def _prepare(self, position: int) -> None:
         """See to it that a click refines what is shown, or else what tracking gives there."""
-        shown = self._shown.pop(position, None)
+        shown = self._shown.get(position)
         if shown is None or is_empty(shown):
-            self._track_to(position)
-        elif not self._prompted:
-            self._session.add_mask(position, _OBJECT, shown)
-        else:  # accepted and taken back: now it counts as tracked
-            self._session.lock(position, _OBJECT, shown)
-            self._session.unlock(position, _OBJECT)
+            if self._catch_up is None or self._is_near(position):
+                self._track_to(position)
+        elif self._track_from_shown(position):
+            self._borrow({position: shown})
+            self._give_back([position])
+            self._starts[position] = shown
+        else:
+            self._add_mask(position, shown)
 
-    def _track_to(self, position: int) -> None:
+    def _supported(self, position: int, clicks: Sequence[Click]) -> Sequence[Click]:
+        """The clicks, and before them the one that keeps the mask which they refine, if it was given."""
+        start = self._starts.pop(position, None)
+        support = None if start is None or self._catch_up is None else support_click(start, clicks)
+        if support is not None:
+            self._supports[position] = support
+        support = self._supports.get(position)
+        return clicks if support is None else (support, *clicks)
+
+    def _is_absent(self, position: int) -> bool:
+        """Whether all that was said about a frame is that the object is not there."""
+        mask = self._waiting.get(position) or self._starts.get(position)
+        return mask is not None and is_empty(mask)
+
+    def _is_near(self, position: int) -> bool:
+        """Whether tracking may come to a frame while a person waits."""
+        assert self._catch_up is not None
+        return min((abs(position - place) for place in self._known), default=0) <= self._catch_up
+
+    def _track_from_shown(self, position: int) -> bool:
+        """Track one frame as if the tracker had made the masks shown beside it; False if there is nothing beside it.
+
+        Forward from the frames before it, else backward from those after it.
+        """
+        if not self._prompted:
+            return False
+        for places, step in (
+            (range(position - BESIDE, position), 1),
+            (range(position + BESIDE, position, -1), -1),
+        ):
+            shown = {place: self._shown.pop(place) for place in places if place in self._shown}
+            if shown or not self._known.isdisjoint(places):
+                self._borrow(shown)
+                for _ in self._run(range(position, position + step, step)):
+                    pass
+                self._give_back(shown)
+                return True
+        return False
+
+    def _borrow(self, masks: Mapping[int, Rle]) -> None:
+        """Make tracking remember masks as accepted ones."""
+        for position, mask in masks.items():
+            self._session.lock(position, _OBJECT, mask)
+
+    def _give_back(self, positions: Iterable[int]) -> None:
+        """Let borrowed masks count as tracked ones: remembered, but free to change."""
+        for position in positions:
+            self._session.unlock(position, _OBJECT)
+            self._known.add(position)
+            self._unseen.discard(position)
+
+    def _track_to(self, position: int, *, at_most: int | None = None) -> None:
         """Track to a position that the session knows nothing of yet, from the nearest one it knows."""
         if not self._known or position in self._known:
             return
         before = [place for place in self._known if place < position]
         path = range(max(before), position + 1) if before else range(min(self._known), position - 1, -1)
-        for answer in self._run(path if self._catch_up is None else path[-max(self._catch_up, 1) :]):
+        for answer in self._run(path if at_most is None else path[-max(at_most, 1) :]):
             self._unseen.add(answer.position)
 
     def _run(self, path: range) -> Iterator[Answer]:
