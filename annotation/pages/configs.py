@@ -37,14 +37,16 @@ class _Phase:
 
 
 _CLICK_HELP = (
-    "Click on the object: the model draws its mask. Click again to add to it, Alt+click to take away.",
-    "Brush (B) and eraser (E) change a mask by hand; [ and ] set their size; Ctrl+Z takes back.",
+    "M, then click on the object: the model draws its mask. Click again to add to it, Alt+click to take away. "
+    "A click on a mask that is not selected selects it first.",
+    "1, then B: paint (U before that, if a mask of another page is selected). E erases, [ and ] set the size, "
+    "Ctrl+Z takes back.",
     "A frame without the object: X (absent). Covered in part: C (occluded).",
     "Ctrl+Right and Ctrl+Left turn the pages; Ctrl+Enter hands in.",
 )
 _COMMAND_HELP = (
     "Type a command and press Enter: r empties the frame, u takes back your last act on it, "
-    "n names a frame to look at, ? helps."
+    "n names a frame to look at, ? helps. Click beside the field before you use keys again."
 )
 _TRACK_HELP = (
     "p carries masks forward from this frame, b backward, pp through the whole video; "
