@@ -8,7 +8,7 @@ Label Studio checks nothing, so everything is checked here; whatever is wrong is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -55,7 +55,7 @@ def read_answer(
 def _selections(
     ticket: Ticket, received: Received, events: Sequence[StudioEvent], idle_s: float
 ) -> Submission:
-    item = ticket.item
+    item = replace(ticket.item, name=ticket.item.name or "object")  # what an object without a name is called
     chosen = read_selections(received.raw.get("result"), ticket.view, item)
     if len(chosen) > item.wanted:
         raise PageError(

@@ -44,7 +44,7 @@ class StudioClient:
     def __init__(self, url: str, token: str, *, timeout_s: float = 60.0) -> None:
         self.url = url.rstrip("/")
         self._token = token
-        self._http = httpx.Client(timeout=timeout_s, follow_redirects=True)
+        self._http = httpx.Client(timeout=timeout_s, follow_redirects=True, trust_env=False)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -223,6 +223,42 @@ class TestCollecting:
         assert studio_round.studio.notice("no-such-ticket") == "mine"
 
 
+class TestSelection:
+    def select(self, studio_round: Round, *boxes: dict[str, Any], **changes: Any) -> list[Any]:
+        item = studio_round.item(task_id="s", kind="select", desk="selection", masks={}, name="", wanted=2)
+        studio_round.exchange(item)
+        studio_round.studio.submit("s", ANN, list(boxes))
+        return studio_round.exchange(item)
+
+    def box(self, number: int) -> dict[str, Any]:
+        value = {
+            "x": 10 * number,
+            "y": 25,
+            "width": 25,
+            "height": 50,
+            "rotation": 0,
+            "rectanglelabels": ["object"],
+        }
+        kinds = {"from_name": "object", "to_name": "frames", "type": "rectanglelabels"}
+        return {"id": f"b{number}", "item_index": 0, "value": value} | kinds
+
+    def test_objects_come_in_source_pixels_and_need_no_name(self, studio_round: Round):
+        (submission,) = self.select(studio_round, self.box(0), self.box(3))
+        first, second = submission.selections
+        assert (first.name, first.first_frame) == ("object", 0)
+        assert first.box is not None and (first.box.x1, first.box.y1) == (3.0, 6.0)
+        assert second.x > first.x
+        assert [event.kind for event in submission.effort] == ["box", "box", "submit"]
+
+    def test_nothing_worth_annotating_is_an_answer(self, studio_round: Round):
+        (submission,) = self.select(studio_round)
+        assert submission.selections == ()
+
+    def test_more_objects_than_wanted_go_back(self, studio_round: Round):
+        assert self.select(studio_round, self.box(0), self.box(1), self.box(2)) == []
+        assert "3 objects are chosen, 2 wanted: remove 1" in studio_round.studio.notice("s")
+
+
 class TestVerification:
     def test_a_verdict_comes_back_with_its_range_in_source_frames(self, studio_round: Round):
         item = studio_round.verification()
