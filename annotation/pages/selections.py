@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from annotation.pages.regions import (
+    LABEL,
     NAME,
     OBJECT,
     POINT,
@@ -26,25 +27,25 @@ def read_selections(result: object, view: PageView, item: WorkItem) -> tuple[Sel
     """The objects that a person chose, in the order in which they were drawn.
 
     A box is an object, and so is a point; a point inside a box on the same page belongs to the smallest such box that
-    has none yet. Without a point the middle of the box stands for the object, without a name it is the item's. Any
-    number is fine: none says that nothing in this video is worth annotating.
+    has none yet. Without a point the middle of the box stands for the object; without a name it is called as the item says,
+    or just "object". Any number is fine: none says that nothing in this video is worth annotating.
     """
     regions = [region for region in read_regions(result, view) if not _is_taken(region)]
     boxes = [(region, read_box(region, view)) for region in regions if region.control == OBJECT]
     points = [(region, read_point(region, view)) for region in regions if region.control == POINT]
-    names = _names(regions)
+    names, unnamed = _names(regions), item.name or LABEL
     inside = _pair(boxes, points)
     found: dict[str, Selection] = {}
     for region, box in boxes:
         partner = inside.get(region.id)
         x, y = _middle(box, view) if partner is None else partner[1]
-        name = names.get(region.id) or (names.get(partner[0].id) if partner else None) or item.name
+        name = names.get(region.id) or (names.get(partner[0].id) if partner else None) or unnamed
         found[region.id] = Selection(view.frame_of(region.page), x, y, box, name)
     paired = {region.id for region, _ in inside.values()}
     for region, (x, y) in points:
         if region.id not in paired:
             found[region.id] = Selection(
-                view.frame_of(region.page), x, y, None, names.get(region.id) or item.name
+                view.frame_of(region.page), x, y, None, names.get(region.id) or unnamed
             )
     return tuple(found[region.id] for region in regions if region.id in found and region.control != NAME)
 

@@ -14,7 +14,7 @@ from annotation.work import Selection
 from model.prompts import Box
 from tests.annotation.pages.pages import SMALL, VIEW, disc, make_item, region, text
 
-ITEM = make_item("select", wanted=1, name="object")
+ITEM = make_item("select", wanted=1, name="")  # as the plan asks for selections
 
 
 def box(x, y, width, height, *, page=0, id="b") -> dict[str, Any]:
