@@ -27,8 +27,8 @@ def read_selections(result: object, view: PageView, item: WorkItem) -> tuple[Sel
     """The objects that a person chose, in the order in which they were drawn.
 
     A box is an object, and so is a point; a point inside a box on the same page belongs to the smallest such box that
-    has none yet. Without a point the middle of the box stands for the object; without a name it is called as the item says,
-    or just "object". Any number is fine: none says that nothing in this video is worth annotating.
+    has none yet. Without a point the middle of the box stands for the object; without a name it has the item's name
+    or is just an "object". Any number is fine: none says that nothing in this video is worth annotating.
     """
     regions = [region for region in read_regions(result, view) if not _is_taken(region)]
     boxes = [(region, read_box(region, view)) for region in regions if region.control == OBJECT]
