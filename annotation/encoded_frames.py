@@ -84,9 +84,10 @@ class Shelf(Generic[CacheT]):
 
     def has_room(self, cache: CacheT) -> bool:
         """Whether one more frame fits into a cache without taking one from anybody at work."""
-        frame = cache.byte_size // max(len(cache), 1)
         with self._lock:
+            sizes = [each.byte_size // len(each) for each in self._filled.values() if len(each)]
             used = sum(each.byte_size for video, each in self._filled.items() if video in self._places)
+        frame = max(sizes, default=0)  # networks make a frame of any video the same size
         return cache.byte_size + frame <= self._per_video and used + frame <= self._capacity
 
     def _cache(self, video: VideoKey) -> CacheT:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from annotation.answer import Answer
 from annotation.encoded_frames import ShelfPlace
@@ -105,7 +106,7 @@ class Tracker:
         """The mask that tracking gives on a position without prompt."""
         self._pass_on_masks()
         if self._catch_up is None or not self._track_from_shown(position):
-            self._track_to(position, at_most=self._catch_up)
+            self._track_to(position)
         self._unseen.discard(position)
         return _answer(self._session.answer(position, (_OBJECT,)))
 
@@ -133,6 +134,8 @@ class Tracker:
                 return False
             self._session.encode(position)
             self._features.used()
+        if position in self._waiting:
+            self._pass_on(position)
         return True
 
     @property
@@ -158,10 +161,12 @@ class Tracker:
 
     def _pass_on_masks(self) -> None:
         """Tell the session about masks set since the last answer."""
-        for position, mask in sorted(self._waiting.items()):
-            self._add_mask(position, mask)
-            self._known.add(position)
-        self._waiting.clear()
+        for position in sorted(self._waiting):
+            self._pass_on(position)
+
+    def _pass_on(self, position: int) -> None:
+        self._add_mask(position, self._waiting.pop(position))
+        self._known.add(position)
 
     def _add_mask(self, position: int, mask: Rle) -> None:
         self._session.add_mask(position, _OBJECT, mask)
@@ -174,8 +179,8 @@ class Tracker:
             if self._catch_up is None or self._is_near(position):
                 self._track_to(position)
         elif self._track_from_shown(position):
-            self._borrow({position: shown})
-            self._give_back([position])
+            with self._borrowed({position: shown}):
+                pass
             self._starts[position] = shown
         else:
             self._add_mask(position, shown)
@@ -212,32 +217,32 @@ class Tracker:
         ):
             shown = {place: self._shown.pop(place) for place in places if place in self._shown}
             if shown or not self._known.isdisjoint(places):
-                self._borrow(shown)
-                for _ in self._run(range(position, position + step, step)):
-                    pass
-                self._give_back(shown)
+                with self._borrowed(shown):
+                    for _ in self._run(range(position, position + step, step)):
+                        pass
                 return True
         return False
 
-    def _borrow(self, masks: Mapping[int, Rle]) -> None:
-        """Make tracking remember masks as accepted ones."""
+    @contextmanager
+    def _borrowed(self, masks: Mapping[int, Rle]) -> Iterator[None]:
+        """Within it masks are remembered as accepted ones, afterwards as tracked ones that are free to change."""
         for position, mask in masks.items():
             self._session.lock(position, _OBJECT, mask)
+        try:
+            yield
+        finally:
+            for position in masks:
+                self._session.unlock(position, _OBJECT)
+                self._known.add(position)
+                self._unseen.discard(position)
 
-    def _give_back(self, positions: Iterable[int]) -> None:
-        """Let borrowed masks count as tracked ones: remembered, but free to change."""
-        for position in positions:
-            self._session.unlock(position, _OBJECT)
-            self._known.add(position)
-            self._unseen.discard(position)
-
-    def _track_to(self, position: int, *, at_most: int | None = None) -> None:
+    def _track_to(self, position: int) -> None:
         """Track to a position that the session knows nothing of yet, from the nearest one it knows."""
         if not self._known or position in self._known:
             return
         before = [place for place in self._known if place < position]
         path = range(max(before), position + 1) if before else range(min(self._known), position - 1, -1)
-        for answer in self._run(path if at_most is None else path[-max(at_most, 1) :]):
+        for answer in self._run(path):
             self._unseen.add(answer.position)
 
     def _run(self, path: range) -> Iterator[Answer]:

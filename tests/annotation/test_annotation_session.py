@@ -27,10 +27,12 @@ def clock():
 def opened(tools, clock):
     """Opens a sitting on an item of the six-frame video."""
 
-    def open_session(phase=1, *, video=VIDEO, numbers=None, rules=None, **changes):
+    def open_session(
+        phase=1, *, video=VIDEO, numbers=None, rules=None, scores=None, catch_up=None, **changes
+    ):
         return AnnotationSession(
             annotate_item(phase, **changes), video, numbers or video.numbers,
-            tools=tools, rules=rules or RULES[phase], clock=clock,
+            tools=tools, rules=rules or RULES[phase], clock=clock, scores=scores, catch_up=catch_up,
         )  # fmt: skip
 
     return open_session
