@@ -10,6 +10,8 @@ from model.errors import PromptError
 from model.image.image_predictor import ImagePredictor, ImagePrompt
 from model.network.sam2 import Sam2
 from model.prompts import Box, Click
+from model.sam1.config import Sam1Config
+from model.sam1.sam1 import Sam1
 
 
 @pytest.fixture
@@ -35,6 +37,27 @@ def test_an_answer_can_be_refined(predictor: ImagePredictor) -> None:
     refined = predictor.predict([Click(10, 10), Click(30, 30, False)], mask_logits=logits, multimask=False)
     plain = predictor.predict([Click(10, 10), Click(30, 30, False)], multimask=False)
     assert not np.array_equal(refined.low_res_logits, plain.low_res_logits)
+
+
+@pytest.mark.parametrize("kind", ["sam2", "sam1"])
+def test_a_mask_can_be_refined_like_an_answer(predictor: ImagePredictor, kind: str) -> None:
+    if kind == "sam1":
+        config = Sam1Config(size="x", width=8, depth=1, heads=1, global_blocks=(), image_size=64, dim=32)
+        predictor = ImagePredictor(Sam1(config).eval())
+        predictor.set_image(np.zeros((40, 56, 3), dtype=np.uint8))
+    mask = np.zeros((40, 56), dtype=bool)
+    mask[8:32, 14:42] = True
+    logits = predictor.logits_of(mask)
+    assert logits.shape == (16, 16) and np.abs(logits).max() == 10
+    back = predictor.full_size(torch.from_numpy(logits)[None])[0].numpy() > 0
+    assert (back & mask).sum() / (back | mask).sum() > 0.85
+    predictor.predict([Click(10, 10)], mask_logits=logits, multimask=False)
+    mask[:] = False
+    assert (predictor.logits_of(mask) == -10).all()
+    mask[20, 20] = True
+    assert (predictor.logits_of(mask) > 0).sum() == 1
+    with pytest.raises(PromptError, match="not on an image of"):
+        predictor.logits_of(mask[:-1])
 
 
 def test_points_in_a_batch_equal_points_alone(predictor: ImagePredictor) -> None:

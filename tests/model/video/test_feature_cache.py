@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.errors import ModelError
+from model.errors import FrameRangeError, ModelError
 from model.network.sam2 import ImageFeatures, Sam2
 from model.prompts import Click
 from model.video.disk_features import DiskFeatures, network_key
@@ -31,6 +31,25 @@ def _features(value: float) -> ImageFeatures:
 
 
 SIZE = 4 * (32 * 16 + 4 * 256 + 8 * 64)
+
+
+def test_a_cache_knows_its_size_and_can_be_emptied() -> None:
+    cache = FeatureCache(4 * SIZE)
+    for frame in range(3):
+        cache.put(frame, _features(frame))
+    assert cache.byte_size == 3 * SIZE
+    cache.clear()
+    assert cache.byte_size == len(cache) == 0 and cache.get(0) is None
+    cache.put(0, _features(0))
+    assert cache.byte_size == SIZE
+
+
+def test_frames_can_be_encoded_ahead(micro_model: Sam2, video: MakeVideo) -> None:
+    session = VideoSession(micro_model, video(3))
+    session.encode(2)
+    assert session.features.get(2) is not None and session.features.get(0) is None
+    with pytest.raises(FrameRangeError, match="frame 3"):
+        session.encode(3)
 
 
 def test_the_least_recently_used_go_first() -> None:
