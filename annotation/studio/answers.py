@@ -113,16 +113,20 @@ def _masks(ticket: Ticket, received: Received, events: Sequence[StudioEvent], id
 
 @dataclass(slots=True)
 class _History:
-    """What a frame looked like, oldest first; each state with whether the person's own act had made it."""
+    """What a frame looked like, oldest first; each state with whether the person's own act had made it.
 
-    states: list[tuple[Rle, bool]] = field(default_factory=list)
+    published: the mask it started from, None if it had none.
+    """
+
+    published: Rle | None = None
+    states: list[tuple[Rle | None, bool]] = field(default_factory=list)
     clicks: int = 0
     marked_absent: bool = False
     prompted_after_absent: bool = False
 
     @property
     def latest(self) -> Rle | None:
-        return self.states[-1][0] if self.states else None
+        return self.states[-1][0] if self.states else self.published
 
     def follow(self, event: StudioEvent, frame: int) -> None:
         """Take in an event that touched the frame."""
@@ -134,30 +138,33 @@ class _History:
             self.marked_absent = self.marked_absent or event.kind == "absent"
         if own and event.kind == "visible":
             self.marked_absent = self.prompted_after_absent = False
-        if frame in event.answers:
-            self._show(event.answers[frame], by_hand=own and event.kind in _PROMPTS, own=own)
+        if frame in event.answers or event.kind in ("undo", "reset"):
+            self._show(event.answers.get(frame), by_hand=own and event.kind in _PROMPTS)
 
-    def _show(self, rle: Rle, *, by_hand: bool, own: bool) -> None:
-        """A new state; an answer that repeats the mask, or goes back to an earlier one, keeps who made it."""
-        if by_hand:
-            self.states.append((rle, True))
-            return
+    def _show(self, rle: Rle | None, *, by_hand: bool) -> None:
+        """A new state; an answer that repeats a mask, or goes back to an earlier one, keeps who made it."""
         earlier = [edited for known, edited in self.states if known == rle]
-        self.states.append((rle, earlier[-1] if earlier else False))
+        self.states.append((rle, by_hand or (bool(earlier) and earlier[-1])))
 
 
 def _histories(ticket: Ticket, events: Sequence[StudioEvent]) -> dict[int, _History]:
     """Every frame's states: what was published, then what each event left."""
-    histories = {frame: _History() for frame in ticket.view.frames}
-    for frame, history in histories.items():
-        given = ticket.carried.get(frame) or ticket.item.masks.get(frame)
-        if given is not None:
-            history.states.append((given, False))
+    published = {**ticket.item.masks, **ticket.carried}
+    histories = {
+        frame: _History(published.get(frame), [(published.get(frame), False)]) for frame in ticket.view.frames
+    }
     for event in events:
-        touched = {*event.answers, *(() if event.frame is None else (event.frame,))}
-        for frame in touched & histories.keys():
+        for frame in _touched(event) & histories.keys():
             histories[frame].follow(event, frame)
     return histories
+
+
+def _touched(event: StudioEvent) -> set[int]:
+    """Frames an event is about; one that takes back acts names the frames that have no mask any more."""
+    frames = {*event.answers, *(() if event.frame is None else (event.frame,))}
+    if event.kind == "undo":
+        frames |= {int(frame) for frame in event.text.split(",") if frame.isdigit()}
+    return frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +185,7 @@ def _frame(ticket: Ticket, marks: PageMarks, page: int, history: _History) -> _F
     if mask is None or not mask.any():
         return _without_mask(ticket, frame, mask, history, occluded=mark == "occluded")
     for rle, edited in reversed(history.states):
-        if np.array_equal(view.shown(decode(rle)), mask):
+        if rle is not None and np.array_equal(view.shown(decode(rle)), mask):
             return _Found(_frame_mask(frame, rle, edited, history, occluded=mark == "occluded"))
     base = None if history.latest is None else decode(history.latest)
     rle = encode(view.source(mask, base=base))
@@ -207,8 +214,8 @@ def _without_mask(
         if ticket.item.phase == 1 and ticket.item.revision == 1 and not edited and not occluded:
             return None  # an empty proposal is no person's word, and in phase 1 every frame needs one
         return _Found(_frame_mask(frame, nothing, edited, history, occluded=occluded))
-    if latest is None or (ticket.item.phase == 1 and mask is None):
-        return None
+    if latest is None or (mask is None and (ticket.item.phase == 1 or history.published is None)):
+        return None  # never had one, or the only one was taken back
     return _Found(_frame_mask(frame, nothing, True, history, occluded=occluded), "absent")
 
 

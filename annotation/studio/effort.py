@@ -10,6 +10,7 @@ the first act, and for pages without a model behind them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ _KINDS: dict[StudioEventKind, EventKind] = {
     "visible": "examine",
     "undo": "undo",
     "reset": "reset",
+    "refused": "examine",
 }
 _COMMANDS: dict[str, EventKind] = {
     "p": "propagate",
@@ -38,7 +40,7 @@ _COMMANDS: dict[str, EventKind] = {
     "n": "locate",
 }
 _SEEN_LATE: frozenset[StudioEventKind] = frozenset({"mask", "brush", "absent", "occluded", "visible", "undo"})
-"""What the model server learns of only from a later draft."""
+"""What the model server may learn of only from a later draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,18 @@ def _act(event: StudioEvent) -> Act | None:
     kind = _COMMANDS.get(event.text.strip(), "examine") if event.kind == "command" else _KINDS.get(event.kind)
     if kind is None:
         return None
-    late = event.kind in _SEEN_LATE
-    return Act(kind, event.at, event.frame, event.x, event.y, event.positive, late=late)
+    late = event.kind in _SEEN_LATE and not event.region
+    x, y = _middle(event.text) if event.kind == "box" else (event.x, event.y)
+    return Act(kind, event.at, event.frame, x, y, event.positive, late=late)
+
+
+def _middle(corners: str) -> tuple[float | None, float | None]:
+    """The middle of a box that the log has as `[x0, y0, x1, y1]`."""
+    try:
+        x0, y0, x1, y1 = map(float, json.loads(corners))
+    except (ValueError, TypeError):
+        return None, None
+    return (x0 + x1) / 2, (y0 + y1) / 2
 
 
 def _author(event: StudioEvent, claims: dict[str, str]) -> str:
@@ -129,7 +141,7 @@ def _author(event: StudioEvent, claims: dict[str, str]) -> str:
 
 def _identity(event: StudioEvent) -> object:
     """The same prompt of a page is one act, also when it was sent again after the server had forgotten it."""
-    if event.kind in ("click", "box", "mask") and event.region:
+    if event.region and event.kind != "open":
         return event.kind, event.region
     return event.event_id
 

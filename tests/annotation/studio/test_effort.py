@@ -63,7 +63,7 @@ class TestOneSitting:
         assert effort(event("command", 1, text=text))[0].kind == kind
 
     def test_what_the_server_does_by_itself_is_no_act(self):
-        kinds = [event(kind, 1) for kind in ("open", "draft", "submit", "verdict", "refused")]
+        kinds = [event(kind, 1) for kind in ("open", "draft", "submit", "verdict")]
         assert [one.kind for one in effort(*kinds, at=2)] == ["submit"]
 
     def test_strokes_seen_late_share_the_time_until_they_were_seen(self):
@@ -91,8 +91,8 @@ class TestWhoseActs:
         again = event("click", 3, name="c", region="r2")
         assert [one.event_id for one in of_person([*twice, again, again], ANN)] == ["a", "c"]
 
-    def test_commands_of_one_page_share_their_region(self):
-        commands = [event("command", at, text="p", region="cmd") for at in (1, 2, 3)]
+    def test_a_command_typed_again_is_another_act(self):
+        commands = [event("command", at, text="p", region=f"cmd {at}") for at in (1, 2, 3)]
         assert len(of_person(commands, ANN)) == 3
 
     def test_acts_of_two_people_are_kept_apart(self):
@@ -153,6 +153,31 @@ class TestFrames:
             "propagate": 1,
             "submit": 1,
         }
+
+    def test_where_the_only_mask_was_taken_back_something_has_to_be_said(self, studio_round: Round):
+        item = studio_round.item(masks={frame: rle(frame) for frame in range(5)})
+        studio_round.exchange(item)
+        studio_round.log("click", at=1, frame=5, region="a", answers={5: rle(7)})
+        mine = studio_round.studio.submit(
+            "m-annotate-1", ANN, studio_round.page_result({frame: block(frame) for frame in range(5)})
+        )
+        assert studio_round.exchange(item) == []
+        studio_round.log("undo", at=2, frame=None, text="5")
+        studio_round.studio.update(mine, [*mine["result"], {}])
+        assert studio_round.exchange(item) == []
+        studio_round.log("reset", at=3, frame=5)
+        studio_round.studio.update(mine, mine["result"][:-1])
+        assert studio_round.exchange(item) == []
+        assert "Frame 5 has neither a mask nor the mark" in studio_round.studio.notice("m-annotate-1")
+
+    def test_a_reset_frame_is_as_if_nobody_had_been_there(self, studio_round: Round):
+        studio_round.exchange(studio_round.item())
+        studio_round.log("box", at=1, frame=1, region="a", text="[1, 2, 5, 8]", answers={1: rle(7)})
+        studio_round.log("reset", at=2, frame=1, answers={1: rle(1)})
+        frames = self.hand_in(studio_round, studio_round.published())
+        assert not frames[1].edited
+        acts = [(one.kind, one.x, one.y) for one in self.effort if one.kind != "idle"]
+        assert acts == [("box", 3.0, 5.0), ("reset", None, None), ("submit", None, None)]
 
     def test_what_was_taken_back_is_no_edit_but_its_clicks_were_made(self, studio_round: Round):
         studio_round.exchange(studio_round.item())
