@@ -74,6 +74,7 @@ def test_the_settings_become_a_site(tmp_path: Path) -> None:
     assert config.environment == Path("~/ls").expanduser()
     assert config.address_in_pages == "http://a"
     assert config.model_environment["ENGINE_HOME"] == str(tmp_path)
+    assert config.model_environment["OMP_WAIT_POLICY"] == os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
     assert "engine.model_server:create" in config.model_command
     assert config.label_config("annotation-1").startswith("<View")
 
