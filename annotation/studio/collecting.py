@@ -27,6 +27,9 @@ __all__ = ["Collector", "Polled"]
 OVERLAP = timedelta(minutes=2)
 """How far back a poll looks beyond the newest change seen: changes may become visible out of order."""
 
+_AS_IMPORTED = timedelta(milliseconds=500)
+"""A task that changed no later than this after it was made has never been touched."""
+
 
 class Polled:
     """How far each project of a round was polled; only saves work, and may be deleted at any time."""
@@ -87,7 +90,7 @@ class Collector:
                 self._polled.until(project, max(head.updated_at for head in heads))
 
     def _take(self, head: TaskHead) -> None:
-        if not head.annotations and not head.has_draft:
+        if not head.annotations and head.updated_at - head.created_at < _AS_IMPORTED:
             return
         try:
             ticket = self._tickets.get(self._round_id, head.ticket_id)

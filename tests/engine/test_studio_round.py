@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ import pytest
 
 from annotation.errors import SiteError
 from annotation.pages.events import EventLog, StudioEvent
-from annotation.pages.marks import mask_region
+from annotation.pages.marks import mask_region, read_marks
 from annotation.pages.tickets import Ticket, TicketStore
 from annotation.site import Site, read_secrets
 from annotation.site.access import Api, browser, open_api, sign_in
 from annotation.site.config import SiteConfig
 from annotation.site.lifecycle import down, invite_member, up
+from annotation.work import Submission
 from engine.cli import main
 from engine.home import EngineHome, open_home
 from engine.machine import advance_round, open_round
@@ -51,6 +52,7 @@ class Person:
     def __init__(self, world: World, email: str) -> None:
         self._world = world
         self.email = email
+        self._drafts: dict[str, int] = {}
         client = world.stack.enter_context(browser(world.site.url))
         assert sign_in(client, email, "a-good-password")
         self._api = Api(client)
@@ -70,9 +72,21 @@ class Person:
     def delete(self, annotation: int) -> None:
         self._api.delete(f"/api/annotations/{annotation}/")
 
-    def save_draft(self, ticket_id: str) -> None:
+    def save_draft(self, ticket_id: str, result: Sequence[Mapping[str, Any]] = ()) -> None:
         task = self._world.task(ticket_id)
-        self._api.post(f"/api/tasks/{task['id']}/drafts", {"result": [], "lead_time": 1.0})
+        body = {"result": list(result), "lead_time": 1.0}
+        if ticket_id in self._drafts:
+            self._api.patch(f"/api/drafts/{self._drafts[ticket_id]}/", body)
+        else:
+            self._drafts[ticket_id] = self._api.post(f"/api/tasks/{task['id']}/drafts", body)["id"]
+
+    def ask(self, ticket_id: str, context: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What the page does at a click: the model's answer."""
+        task = self._world.task(ticket_id)
+        (backend,) = self._api.list("/api/ml/", project=task["project"])
+        body = {"task": task["id"], "context": {"result": context}}
+        answer = self._api.post(f"/api/ml/{backend['id']}/interactive-annotating", body)
+        return list(answer["data"]["result"])
 
     def judge(self, ticket_id: str, verdict: str, *ranges: tuple[int, int]) -> int:
         regions: list[dict[str, Any]] = [
@@ -199,13 +213,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site_template(tmp_path_factory.mktemp("template"))
 
 
-@pytest.fixture
-def world(make_home: Callable[..., EngineHome], template: Path) -> Iterator[World]:
+@pytest.fixture(params=["stand-in"])
+def world(
+    request: pytest.FixtureRequest, make_home: Callable[..., EngineHome], template: Path
+) -> Iterator[World]:
     home = make_home("studio-home")
     port, model_port = free_ports(2)
     with (home.path / "engine.toml").open("a") as file:
         file.write(f"\n[studio]\nport = {port}\nmodel_port = {model_port}\nworkers = 1\n")
-    config = prepared_home(home.path, {}, template=template, model_command=STAND_IN_COMMAND)
+    command = STAND_IN_COMMAND if request.param == "stand-in" else ()
+    config = prepared_home(home.path, {}, template=template, model_command=command)
     with ExitStack() as stack:
         stack.callback(down, home.path, lambda _: None)
         site = up(config, lambda _: None)
@@ -304,6 +321,62 @@ def check_record(world: World, first: str, second: str) -> None:
     assert sorted(verdicts) == sorted(
         [(one, VERA, "unsatisfactory"), (one, VERA, "satisfactory"), (two, VERA, "satisfactory")]
     )
+
+
+@pytest.mark.slow
+@needs_label_studio
+@pytest.mark.parametrize("world", ["engine"], indirect=True)
+def test_what_the_model_answers_is_what_is_handed_in(world: World) -> None:
+    """Clicks by Label Studio's own door to the model server, a command, and the count of both."""
+    opening = world.open_round(phase=3)
+    world.advance()
+    world.select_everything()
+    world.advance()
+    ticket_id = world.open_tickets("annotate")[0]
+    shown = {region["id"]: region for region in world.masks(ticket_id)}
+
+    def ask(control: str, page: int, **value: Any) -> None:
+        region = {
+            "id": f"{control}-{len(asked)}",
+            "from_name": control,
+            "to_name": "frames",
+            "item_index": page,
+            **value,
+        }
+        answered = world.ann.ask(ticket_id, [region])
+        shown.update({one["id"]: one for one in answered if one["from_name"] == "mask"})
+        asked.append(region)
+        texts.update({one["id"]: one for one in answered if one["from_name"] != "mask"})
+        world.ann.save_draft(ticket_id, [*shown.values(), *texts.values()])
+
+    asked: list[dict[str, Any]] = []
+    texts: dict[str, dict[str, Any]] = {}
+    ask("click", 0, type="keypoint", is_positive=True, value={"x": 30.0, "y": 30.0, "width": 0.2})
+    ask("click", 0, type="keypoint", is_positive=False, value={"x": 80.0, "y": 80.0, "width": 0.2})
+    world.ann.ask(ticket_id, [asked[-1]])  # delivered a second time
+    typed = {"id": "cmd-0", "from_name": "cmd", "to_name": "frames", "item_index": 0, "type": "textarea"}
+    typed |= {"value": {"text": ["p"]}}
+    world.ann.save_draft(ticket_id, [*shown.values(), typed])
+    answered = world.ann.ask(ticket_id, [typed])
+    shown.update({one["id"]: one for one in answered if one["from_name"] == "mask"})
+    absent = [
+        {"id": f"v{page}", "from_name": "visibility", "to_name": "frames", "type": "choices", "item_index": page,
+         "value": {"choices": ["absent"]}}
+        for page in range(4) if f"f{page:05d}" not in shown
+    ]  # fmt: skip
+    world.ann.submit(ticket_id, [*shown.values(), *absent])
+    world.advance()
+    submission = Submission.from_json(world.home.inbox.read(opening.round_id, "annotation")[ticket_id])
+    kinds = [event.kind for event in submission.effort if event.kind not in ("idle", "absent")]
+    assert kinds == ["click", "click", "propagate", "submit"]
+    assert [event.positive for event in submission.effort if event.kind == "click"] == [True, False]
+    assert submission.masks[0].clicks == 2 and submission.masks[0].edited
+    marks = read_marks([*shown.values()], world.ticket(ticket_id).view)
+    for page, mask in enumerate(submission.masks):
+        on_page = marks.mask(page, world.ticket(ticket_id).view)
+        assert np.array_equal(
+            decode(mask.rle), on_page if on_page is not None else np.zeros((64, 64), dtype=bool)
+        )
 
 
 @pytest.mark.slow

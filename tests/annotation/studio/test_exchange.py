@@ -135,6 +135,19 @@ class TestCollecting:
         assert "NOT ACCEPTED" not in studio_round.studio.notice("m-annotate-1")
         assert studio_round.queues().read().mending == ()
 
+    def test_a_refused_submission_that_is_deleted_leaves_no_word_for_the_next_person(
+        self, studio_round: Round
+    ):
+        item = studio_round.item(masks={})
+        studio_round.exchange(item)
+        before = studio_round.studio.notice("m-annotate-1")
+        mine = studio_round.studio.submit("m-annotate-1", ANN, [])
+        studio_round.exchange(item)
+        assert "NOT ACCEPTED" in studio_round.studio.notice("m-annotate-1")
+        studio_round.studio.delete_annotation(mine)
+        studio_round.exchange(item)
+        assert studio_round.studio.notice("m-annotate-1") == before
+
     @pytest.mark.parametrize(
         ("spoil", "said"),
         [
