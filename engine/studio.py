@@ -8,7 +8,8 @@ from pathlib import Path
 
 from annotation.pages.configs import label_config
 from annotation.site.config import SiteConfig
-from engine.settings import StudioSettings
+from engine.settings import Settings
+from engine.version import code_version
 
 __all__ = ["site_config"]
 
@@ -22,8 +23,9 @@ CALM_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 threads took eight times the processor time for a frame."""
 
 
-def site_config(home: Path, settings: StudioSettings) -> SiteConfig:
+def site_config(home: Path, settings: Settings) -> SiteConfig:
     """The site of the home at `home`. Raises SiteError when a setting cannot be used."""
+    studio = settings.studio
     return SiteConfig(
         home=home.resolve(),
         label_config=label_config,
@@ -32,13 +34,14 @@ def site_config(home: Path, settings: StudioSettings) -> SiteConfig:
             *("--app-dir", str(CODE), "--no-access-log", "--no-server-header", "--log-level", "info"),
         ),
         model_environment=CALM_THREADS | dict(os.environ) | {"ENGINE_HOME": str(home.resolve())},
-        version=settings.version,
-        environment=Path(settings.environment).expanduser() if settings.environment else None,
-        host=settings.host,
-        port=settings.port,
-        model_port=settings.model_port,
-        public_url=settings.public_url,
-        database_url=settings.database_url,
-        workers=settings.workers,
-        threads=settings.threads,
+        model_revision=f"{code_version()} {settings.model_dump_json(exclude={'studio'})}",
+        version=studio.version,
+        environment=Path(studio.environment).expanduser() if studio.environment else None,
+        host=studio.host,
+        port=studio.port,
+        model_port=studio.model_port,
+        public_url=studio.public_url,
+        database_url=studio.database_url,
+        workers=studio.workers,
+        threads=studio.threads,
     )

@@ -40,7 +40,7 @@ def environment_missing() -> str:
 
 def site_template(folder: Path) -> Path:
     """A site's folder with a migrated database and the secrets of its admin; made in `folder`, returned."""
-    config = site_config(folder, load_settings().studio)
+    config = site_config(folder, load_settings())
     environment = ensure_environment(config.version, folder=config.environment, tell=_nothing)
     config.data.mkdir(mode=0o700, parents=True)
     write_secrets(config.home, new_secrets())
@@ -88,7 +88,7 @@ def prepared_home(
             file.write("\n".join(["", "[studio]", *lines, ""]))
     if template and not site_folder(home).exists():
         shutil.copytree(template, site_folder(home))
-    config = site_config(home, open_home(home).settings.studio)
+    config = site_config(home, open_home(home).settings)
     return replace(config, model_command=tuple(model_command)) if model_command else config
 
 

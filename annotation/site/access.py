@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -90,8 +89,13 @@ def ensure_token(url: str, secrets: Secrets) -> Secrets | None:
 @contextmanager
 def browser(url: str) -> Iterator[httpx.Client]:
     """A client that keeps cookies as a browser does, also those for https only: we never leave the machine."""
-    jar = CookieJar(DefaultCookiePolicy(secure_protocols=("http", "https")))
-    with httpx.Client(base_url=url, cookies=jar, timeout=PATIENCE_S, trust_env=False) as client:
+
+    def relax(_: httpx.Response) -> None:
+        for cookie in client.cookies.jar:
+            cookie.secure = False
+
+    with httpx.Client(base_url=url, timeout=PATIENCE_S, trust_env=False) as client:
+        client.event_hooks = {"response": [relax]}
         yield client
 
 

@@ -27,6 +27,8 @@ class SiteConfig:
     model_command: Sequence[str]
     """Starts the model server, but for its `--host` and `--port`."""
     model_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    model_revision: str = field(default="", repr=False)
+    """Of the code and settings it works by; with another one a running model server is started anew."""
     version: str = "1.23.2"
     environment: Path | None = None
     host: str = LOOPBACK

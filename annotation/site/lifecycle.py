@@ -182,8 +182,12 @@ def _let_in(config: SiteConfig, environment: Environment, secrets: Secrets, tell
 
 
 def _model_launch(config: SiteConfig, secrets: Secrets) -> Launch:
-    """The model server reads its secrets when it starts, so other secrets are another launch."""
-    read = {"password": secrets.model_password, "webhook": secrets.webhook_secret}
+    """What the model server reads when it starts decides what it does, so another such thing is another launch."""
+    read = {
+        "password": secrets.model_password,
+        "webhook": secrets.webhook_secret,
+        "revision": config.model_revision,
+    }
     command = [*config.model_command, "--host", config.model_host, "--port", str(config.model_port)]
     return Launch(
         name=MODEL_SERVER,

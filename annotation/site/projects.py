@@ -52,7 +52,7 @@ def ensure_projects(
     """Make every project be there and right; returns their ids. known: the ids they had last time."""
     present = {project["id"]: project for project in api.list("/api/projects/")}
     ids = {}
-    for kind in PROJECT_KINDS:
+    for kind in reversed(PROJECT_KINDS):  # Label Studio lists the newest first
         found = present.get(known.get(kind, 0)) or _called(TITLES[kind], present, known)
         project = found or api.post("/api/projects/", _wanted(kind, config) | _at_birth(kind))
         ids[kind] = project["id"]
@@ -69,8 +69,8 @@ def count_tasks(api: Api, projects: Mapping[str, int]) -> Mapping[str, Counts]:
     present = {project["id"]: project for project in api.list("/api/projects/")}
     return {
         kind: Counts(present[number]["task_number"], present[number]["num_tasks_with_annotations"])
-        for kind, number in projects.items()
-        if number in present
+        for kind in PROJECT_KINDS
+        if (number := projects.get(kind, 0)) in present
     }
 
 

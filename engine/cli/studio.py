@@ -15,7 +15,7 @@ from annotation.site import read_secrets, read_site
 from annotation.site.lifecycle import ServiceStatus, SiteStatus, down, invite_member, site_status, up
 from annotation.site.processes import tail
 from annotation.site.records import LABEL_STUDIO, MODEL_SERVER, site_folder
-from engine.cli.show import next_step, out, print_json, print_table, say
+from engine.cli.show import next_step, out, print_json, print_table
 from engine.errors import SettingsError
 from engine.settings import load_settings
 from engine.studio import site_config
@@ -27,7 +27,7 @@ FOLLOW_S = 0.5
 
 def take_up(home: Path) -> None:
     """Start what does not run, mend what is not as it should be, and say where to go."""
-    config = site_config(home, load_settings(home / "engine.toml").studio)
+    config = site_config(home, load_settings(home / "engine.toml"))
     with _telling() as tell:
         site = up(config, tell)
     say(f"Label Studio {site.version} at [bold]{site.public_url}[/], model server at {site.model_url}")
@@ -78,6 +78,11 @@ def show_logs(home: Path, name: str | None, *, lines: int, follow: bool) -> None
     if follow:
         for one, line in _coming(logs):
             _print_line(one if len(logs) > 1 else "", line)
+
+
+def say(text: str) -> None:
+    """A line for people, not broken: it may hold a path or a command to copy."""
+    out.print(text, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def test_the_settings_become_a_site(tmp_path: Path) -> None:
     (tmp_path / "engine.toml").write_text(
         '[studio]\nport = 8123\nenvironment = "~/ls"\npublic_url = "http://a"\n'
     )
-    config = site_config(tmp_path, load_settings(tmp_path / "engine.toml", environ={}).studio)
+    config = site_config(tmp_path, load_settings(tmp_path / "engine.toml", environ={}))
     assert (config.url, config.model_url) == ("http://127.0.0.1:8123", "http://127.0.0.1:9090")
     assert config.environment == Path("~/ls").expanduser()
     assert config.address_in_pages == "http://a"
@@ -77,6 +77,12 @@ def test_the_settings_become_a_site(tmp_path: Path) -> None:
     assert config.model_environment["OMP_WAIT_POLICY"] == os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
     assert "engine.model_server:create" in config.model_command
     assert config.label_config("annotation-1").startswith("<View")
+
+
+def test_other_settings_start_the_model_server_anew(tmp_path: Path) -> None:
+    revision = site_config(tmp_path, Settings()).model_revision
+    assert site_config(tmp_path, Settings().overridden({"studio.port": 8123})).model_revision == revision
+    assert site_config(tmp_path, Settings().overridden({"model.threads": 2})).model_revision != revision
 
 
 def test_a_site_changes_no_round() -> None:

@@ -14,7 +14,7 @@ from annotation.site.environment import Environment
 from annotation.site.label_studio import launch
 
 ENVIRONMENT = Environment(Path("/ls"), Path("/ls/lib/python3.11/site-packages"))
-CONFIG = SiteConfig(home=Path("/home/engine"), label_config=lambda kind: "<View/>", model_command=("serve",))
+CONFIG = SiteConfig(home=Path("/somewhere"), label_config=lambda kind: "<View/>", model_command=("serve",))
 
 
 def variables(config: SiteConfig = CONFIG) -> dict[str, str]:
@@ -24,7 +24,7 @@ def variables(config: SiteConfig = CONFIG) -> dict[str, str]:
 def test_it_is_closed_and_silent() -> None:
     said = variables()
     assert said["LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK"] == "true"
-    assert said["LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"] == "/home/engine/studio/media"
+    assert said["LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"] == "/somewhere/studio/media"
     assert said["COLLECT_ANALYTICS"] == said["LATEST_VERSION_CHECK"] == "false"
     assert said["SENTRY_DSN"] == said["FRONTEND_SENTRY_DSN"] == ""
     assert launch(CONFIG, ENVIRONMENT).umask == 0o077

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -46,7 +47,7 @@ def api(home: Path, site: Site) -> Iterator[Api]:
 
 
 def again(home: Path) -> Site:
-    config = replace(site_config(home, open_home(home).settings.studio), model_command=STAND_IN_COMMAND)
+    config = replace(site_config(home, open_home(home).settings), model_command=STAND_IN_COMMAND)
     return up(config, lambda _: None)
 
 
@@ -188,3 +189,17 @@ def test_no_secret_is_in_a_log(home: Path) -> None:
     kept = (secrets.admin_password, secrets.token, secrets.model_password, secrets.webhook_secret)
     assert said
     assert not any(secret in said for secret in kept)
+
+
+@pytest.mark.postgres
+def test_on_postgresql_and_behind_a_proxy(tmp_path: Path, postgres_url: str) -> None:
+    settings = {"database_url": postgres_url, "public_url": "https://label.example", "workers": 1}
+    with running_site(tmp_path, settings=settings, model_command=STAND_IN_COMMAND) as site:
+        home = tmp_path / "home"
+        assert (site.database, site.public_url) == ("postgresql", "https://label.example")
+        assert invite_member(home, email="ann@example.com", role="annotator").created
+        assert site_status(home).ok
+        assert not list((home / "studio" / "label-studio").glob("*.sqlite3"))
+        page = httpx.get(f"{site.url}/user/login/")
+        assert "https://label.example/static" in page.text
+        assert all("Secure" in cookie for cookie in page.headers.get_list("set-cookie"))
