@@ -147,7 +147,7 @@ class Answering:
         trouble = ""
         if visit.saved is not None:
             try:
-                yield from sitting.follow(visit.saved)
+                visit.outbox.shown((yield from sitting.follow(visit.saved)))
             except PageError as error:
                 trouble = f"What the page saved cannot be read. {error}"
         reply = yield from sitting.act(

@@ -1,7 +1,7 @@
 """Which pages an answer must carry, since the page in the browser drops what arrives after a newer request was sent.
 
 An answer counts as dropped if a newer request had come when it went out, or came so soon after that the two may have
-crossed. Its pages are owed, and go along with the next answer.
+crossed. Its pages are owed, and go along with the next answer, until a draft shows that they have arrived.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ class Outbox:
                 self._owed.update(pages)
             self._newest += 1
             return self._newest
+
+    def shown(self, pages: Iterable[int]) -> None:
+        """A draft shows these pages as they stand: they have arrived."""
+        with self._lock:
+            self._owed.difference_update(pages)
+            self._last = self._last[0], tuple(set(self._last[1]).difference(pages))
 
     def send(self, number: int, own: Iterable[int], now: float) -> tuple[int, ...]:
         """The answer to a request goes out now; returns all pages it must carry, given its own."""

@@ -48,16 +48,16 @@ class Looks:
 
 @dataclass(slots=True)
 class Findings:
-    """What happened, by page. restored: to which version it went back; brushed: its mask in shown pixels."""
+    """What happened, by page. restored: to which version it went back; brushed: its mask in shown pixels; shown: pages
+    that look as they should.
+    """
 
+    shown: list[int] = field(default_factory=list)
     restored: dict[int, int] = field(default_factory=dict)
     brushed: dict[int, BoolMask] = field(default_factory=dict)
     absent: list[int] = field(default_factory=list)
     occluded: list[int] = field(default_factory=list)
     visible: list[int] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return any((self.restored, self.brushed, self.absent, self.occluded, self.visible))
 
 
 def compare(
@@ -69,7 +69,10 @@ def compare(
         _compare_flag(marks, page, history, found)
         absent = marks.visibility.get(page) == "absent"
         look = NOTHING if absent else looks.of(marks, page)
-        if _stands(past, look, absent) or saved_at <= past.current.at + settle_s:
+        if _stands(past, look, absent):
+            found.shown.append(page)
+            continue
+        if saved_at <= past.current.at + settle_s:
             continue
         earlier = past.find(look, absent=absent)
         if earlier is not None:

@@ -108,8 +108,8 @@ class Sitting:
         touched = self.history.replay(events)
         self.session.restore({page: self.history[page].current.standing for page in sorted(touched)})
 
-    def follow(self, draft: Draft) -> Job[bool]:
-        """Do what a draft says the person did in the page; returns whether that was anything. PageError if damaged."""
+    def follow(self, draft: Draft) -> Job[list[int]]:
+        """Do what a draft says the person did; returns the pages that it shows as they stand. PageError if damaged."""
         marks = read_marks(draft.result, self.view)
         found = compare(marks, draft.saved_at, self.history, self.looks, settle_s=self._settle_s)
         if found.restored:
@@ -122,7 +122,7 @@ class Sitting:
             self.session.mark_absent(page)
             yield from self._note("absent", page, changed=(page,))
         yield from self._flag(found)
-        return bool(found)
+        return found.shown
 
     def act(self, prompt: Prompt, *, expired: Callable[[], bool]) -> Job[Reply]:
         """Answer a prompt; one that was answered before is answered again, and nothing else happens.

@@ -303,6 +303,19 @@ def test_answers_that_may_have_crossed_with_the_next_request_are_repeated(make_w
     run(story())
 
 
+def test_pages_that_a_draft_shows_are_not_repeated(make_world):
+    async def story():
+        async with make_world(phase=1) as world:
+            await world.restart(repeat_s=30.0)
+            page = world.page()
+            await page.click(0, 18, 30)
+            page.save()
+            assert (await page.click(1, 22, 30)).pages == [1]
+            assert (await page.click(2, 26, 30)).pages == [1, 2]
+
+    run(story())
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
