@@ -46,6 +46,7 @@ class Version:
 
     event_id: of the act, empty for what was published. at: when the server had answered it. standing: what the
     annotation tool knows of the frame, its mask in source pixels. absent: the person marked the object as not there.
+    faced: the person had this page before them when it came about; propagation reaches others.
     """
 
     event_id: str = ""
@@ -53,14 +54,16 @@ class Version:
     standing: Standing = field(default_factory=Standing)
     look: str = NOTHING
     absent: bool = False
+    faced: bool = False
 
 
 @dataclass(slots=True)
 class PageHistory:
-    """Versions of one page, oldest first, and which of them stands."""
+    """Versions of one page, oldest first, and which of them stands. seen: some draft showed it."""
 
     versions: list[Version]
     place: int = 0
+    seen: bool = False
 
     @property
     def current(self) -> Version:
@@ -72,6 +75,7 @@ class PageHistory:
         kept = [*self.versions[: self.place + 1], version]
         self.versions = [kept[0], *kept[1:][-_KEPT_VERSIONS:]]
         self.place = len(self.versions) - 1
+        self.seen = False
 
     def find(self, look: str, *, absent: bool) -> int | None:
         """The version that looks so and was reached last, the current one aside; what was undone comes last."""
@@ -147,9 +151,13 @@ class History:
         frame = self.view.frame_of(page)
         mask, score = event.answers.get(frame), event.scores.get(frame)
         before = self.pages[page].current.standing
-        standing = _acted(replace(before, mask=mask, score=score), event)
         return Version(
-            event.event_id, event.at, standing, self._look(self.view, mask), absent=event.kind == "absent"
+            event.event_id,
+            event.at,
+            _acted(replace(before, mask=mask, score=score), event),
+            self._look(self.view, mask),
+            absent=event.kind == "absent",
+            faced=event.frame == frame,
         )
 
     def _move(self, event: StudioEvent) -> tuple[int, ...]:
@@ -161,7 +169,7 @@ class History:
             place = history.find_mask(mask)
             if place is not None:
                 history.place = place
-                history.versions[place] = replace(history.current, at=event.at)
+                history.versions[place] = replace(history.current, at=event.at, faced=True)
         return tuple(self.view.page_of(frame) for frame in sorted(masks))
 
     def _flag(self, event: StudioEvent) -> None:

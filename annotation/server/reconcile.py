@@ -1,7 +1,8 @@
 """What a saved page tells that nobody told us: strokes of the brush, marks, and what was undone in the page.
 
 The page is never asked; it saves a draft some seconds after a change. A draft speaks of a page only if it was saved
-after our last answer there had time to arrive; before that, what it shows may simply be old.
+after our last answer there had time to arrive; before that, what it shows may simply be old. And of pages that the
+person never turned to, Label Studio saves what it loaded, whatever has come since: there an older state means nothing.
 """
 
 from __future__ import annotations
@@ -49,10 +50,11 @@ class Looks:
 @dataclass(slots=True)
 class Findings:
     """What happened, by page. restored: to which version it went back; brushed: its mask in shown pixels; shown: pages
-    that look as they should.
+    that look as they should; outdated: pages that look as they once did, though nobody undid anything.
     """
 
     shown: list[int] = field(default_factory=list)
+    outdated: list[int] = field(default_factory=list)
     restored: dict[int, int] = field(default_factory=dict)
     brushed: dict[int, BoolMask] = field(default_factory=dict)
     absent: list[int] = field(default_factory=list)
@@ -70,12 +72,15 @@ def compare(
         absent = marks.visibility.get(page) == "absent"
         look = NOTHING if absent else looks.of(marks, page)
         if _stands(past, look, absent):
+            past.seen = True
             found.shown.append(page)
             continue
         if saved_at <= past.current.at + settle_s:
             continue
         earlier = past.find(look, absent=absent)
-        if earlier is not None:
+        if earlier is not None and not (absent or past.current.faced or past.seen):
+            found.outdated.append(page)
+        elif earlier is not None:
             found.restored[page] = earlier
         elif absent:
             found.absent.append(page)

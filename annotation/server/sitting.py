@@ -96,6 +96,7 @@ class Sitting:
         self._settle_s = settle_s
         self._replies: dict[str, Reply] = {}
         self._talking: set[int] = set()
+        self._outdated: frozenset[int] = frozenset()
         self._warm: Iterator[int] | None = None
 
     @property
@@ -122,6 +123,7 @@ class Sitting:
             self.session.mark_absent(page)
             yield from self._note("absent", page, changed=(page,))
         yield from self._flag(found)
+        self._outdated = frozenset(found.outdated)
         return found.shown
 
     def act(self, prompt: Prompt, *, expired: Callable[[], bool]) -> Job[Reply]:
@@ -208,7 +210,7 @@ class Sitting:
         if late:
             where = "" if start is None else f" on page {reached[-1] + 1}"
             says += f" There was no time for the rest: type {command.word} once more{where}."
-        return Reply(tuple(changed), says)
+        return Reply(tuple(sorted({*changed, *self._outdated})), says)
 
     def _kept(self, command: Command, page: int) -> list[int]:
         """Pages of the person that lay in the way of a propagation."""

@@ -14,7 +14,7 @@ from label_studio_sdk.label_interface import LabelInterface
 
 from annotation.pages.configs import label_config
 from storage.errors import StoreError
-from storage.masks import decode
+from storage.masks import decode, encode
 from tests.annotation.discs import disc
 from tests.annotation.server.world import World, repacked
 
@@ -142,6 +142,10 @@ def test_undo_of_a_propagation_and_redo(make_world):
             page = world.page()
             await page.enter(0, "p")
             after = copy.deepcopy(page.regions)
+            world.clock.wait(5)
+            page.save()
+            await page.enter(0, "?", save=False)
+            page.undo()
             page.undo()
             world.clock.wait(5)
             page.save()
@@ -154,6 +158,32 @@ def test_undo_of_a_propagation_and_redo(make_world):
             await page.enter(0, "?", save=False)
             assert set(world.log("undo")[1].answers) == {4, 8, 12, 16, 20}
             assert world.log("brush") == []
+
+    run(story())
+
+
+def test_old_masks_of_pages_nobody_turned_to_are_no_undo(make_world):
+    """Label Studio saves what it loaded for pages that were never shown, whatever an answer put there since."""
+
+    async def story():
+        masks = {4 * n: encode(disc(30, 30, 3 + n)) for n in range(6)}
+        async with make_world(phase=2, masks=masks) as world:
+            page = world.page()
+            loaded = copy.deepcopy(page.regions)
+            answer = await page.enter(0, "p")
+            assert len(answer.pages) > 3
+            newer = copy.deepcopy(page.regions)
+            page.regions |= {f"f{n:05d}": loaded[f"f{n:05d}"] for n in range(1, 6)}
+            world.clock.wait(5)
+            page.save()
+            page.regions = newer
+            await page.click(0, 18, 30)
+            assert world.log("undo", "brush") == []
+            page.regions |= {f"f{n:05d}": loaded[f"f{n:05d}"] for n in range(1, 6)}
+            world.clock.wait(5)
+            again = await page.enter(0, "p")  # perhaps the page was loaded anew: it gets them once more
+            assert set(again.pages) >= set(answer.pages) - {0}
+            assert np.array_equal(page.mask(5), decode(world.sessions[0].standing(5).mask))
 
     run(story())
 
