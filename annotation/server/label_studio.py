@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from annotation.errors import PageError
+from annotation.errors import AnnotationError, PageError
 from annotation.server.wire import Draft, read_drafts
 
 __all__ = ["DraftError", "DraftSource", "LabelStudioDrafts"]
@@ -97,10 +97,12 @@ class LabelStudioDrafts:
         async with self._lock:
             if self._clock() < self._fresh_until:
                 return
-            url, token = self._access()
             try:
+                url, token = self._access()
                 response = await self._client.post(f"{url}/api/token/refresh", json={"refresh": token})
                 self._token = str(response.raise_for_status().json()["access"])
+            except AnnotationError as error:
+                raise DraftError(f"Label Studio cannot be asked: {error}") from error
             except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
                 raise DraftError(f"Label Studio gives no access token: {type(error).__name__}.") from error
             self._url, self._fresh_until = url, self._clock() + _TOKEN_LIFE_S

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from annotation.errors import SiteError
 from annotation.server.label_studio import DraftError, LabelStudioDrafts
 
 DRAFT = {"id": 3, "user": "a@b.c", "result": [], "updated_at": "2026-11-22T16:54:11.747329Z"}
@@ -88,6 +89,17 @@ def test_errors_say_why_without_a_token(site, token):
         with pytest.raises(DraftError):
             await drafts.email(4)
         await drafts.close()
+
+    run(story())
+
+
+def test_a_home_without_a_site_is_an_error_of_the_same_kind():
+    async def story():
+        def nowhere() -> tuple[str, str]:
+            raise SiteError("run `engine studio up`")
+
+        with pytest.raises(DraftError, match="engine studio up"):
+            await LabelStudioDrafts(nowhere, transport=httpx.MockTransport(down)).drafts(62)
 
     run(story())
 
