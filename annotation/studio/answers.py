@@ -115,7 +115,7 @@ def _masks(ticket: Ticket, received: Received, events: Sequence[StudioEvent], id
 class _History:
     """What a frame looked like, oldest first; each state with whether the person's own act had made it.
 
-    published: the mask it started from, None if it had none.
+    published: the mask it started from, None if it had none. prompted: the person acted on it.
     """
 
     published: Rle | None = None
@@ -123,6 +123,7 @@ class _History:
     clicks: int = 0
     marked_absent: bool = False
     prompted_after_absent: bool = False
+    prompted: bool = False
 
     @property
     def latest(self) -> Rle | None:
@@ -134,12 +135,26 @@ class _History:
         if own and event.kind == "click":
             self.clicks += 1
         if own and event.kind in _PROMPTS:
+            self.prompted = True
             self.prompted_after_absent = self.marked_absent and event.kind != "absent"
             self.marked_absent = self.marked_absent or event.kind == "absent"
         if own and event.kind == "visible":
             self.marked_absent = self.prompted_after_absent = False
         if frame in event.answers or event.kind in ("undo", "reset"):
             self._show(event.answers.get(frame), by_hand=own and event.kind in _PROMPTS)
+
+    def newest_of(self, mask: BoolMask, view: PageView) -> BoolMask:
+        """What a page that hands in `mask` really shows.
+
+        Label Studio hands in what it loaded for every page that was never turned to, whatever an answer put there
+        since. So where the person never acted, an older state of the frame means the newest one.
+        """
+        if self.prompted or self.latest is None:
+            return mask
+        known = any(
+            rle is not None and np.array_equal(view.shown(decode(rle)), mask) for rle, _ in self.states
+        )
+        return view.shown(decode(self.latest)) if known else mask
 
     def _show(self, rle: Rle | None, *, by_hand: bool) -> None:
         """A new state; an answer that repeats a mask, or goes back to an earlier one, keeps who made it."""
@@ -182,6 +197,8 @@ def _frame(ticket: Ticket, marks: PageMarks, page: int, history: _History) -> _F
     mask, mark = marks.mask(page, view), marks.visibility.get(page)
     if mark == "absent":
         return _absent(view, page, mask, history)
+    if mask is not None:
+        mask = history.newest_of(mask, view)
     if mask is None or not mask.any():
         return _without_mask(ticket, frame, mask, history, occluded=mark == "occluded")
     for rle, edited in reversed(history.states):

@@ -154,6 +154,17 @@ class TestFrames:
             "submit": 1,
         }
 
+    def test_pages_never_turned_to_hand_in_what_was_published_and_mean_what_was_answered(
+        self, studio_round: Round
+    ):
+        studio_round.exchange(studio_round.item())
+        log = studio_round.log
+        log("click", at=1, frame=1, x=3.0, y=3.0, positive=True, region="a", answers={1: rle(3)})
+        log("command", at=2, frame=1, text="p", region="b", answers={frame: rle(5) for frame in (2, 3, 4, 5)})
+        frames = self.hand_in(studio_round, studio_round.published() | {1: block(3), 2: block(5)})
+        assert [frames[frame].rle for frame in (2, 3, 4, 5)] == [rle(5)] * 4
+        assert [frame for frame in frames if frames[frame].edited] == [1]
+
     def test_where_the_only_mask_was_taken_back_something_has_to_be_said(self, studio_round: Round):
         item = studio_round.item(masks={frame: rle(frame) for frame in range(5)})
         studio_round.exchange(item)
