@@ -115,7 +115,8 @@ def _masks(ticket: Ticket, received: Received, events: Sequence[StudioEvent], id
 class _History:
     """What a frame looked like, oldest first; each state with whether the person's own act had made it.
 
-    published: the mask it started from, None if it had none. prompted: the person acted on it.
+    published: the mask it started from, None if it had none. faced: the person had the frame before them when its
+    newest state came about; propagation reaches others.
     """
 
     published: Rle | None = None
@@ -123,7 +124,7 @@ class _History:
     clicks: int = 0
     marked_absent: bool = False
     prompted_after_absent: bool = False
-    prompted: bool = False
+    faced: bool = False
 
     @property
     def latest(self) -> Rle | None:
@@ -135,21 +136,21 @@ class _History:
         if own and event.kind == "click":
             self.clicks += 1
         if own and event.kind in _PROMPTS:
-            self.prompted = True
             self.prompted_after_absent = self.marked_absent and event.kind != "absent"
             self.marked_absent = self.marked_absent or event.kind == "absent"
         if own and event.kind == "visible":
             self.marked_absent = self.prompted_after_absent = False
         if frame in event.answers or event.kind in ("undo", "reset"):
             self._show(event.answers.get(frame), by_hand=own and event.kind in _PROMPTS)
+            self.faced = own or event.kind == "undo"
 
     def newest_of(self, mask: BoolMask, view: PageView) -> BoolMask:
         """What a page that hands in `mask` really shows.
 
         Label Studio hands in what it loaded for every page that was never turned to, whatever an answer put there
-        since. So where the person never acted, an older state of the frame means the newest one.
+        since. So where the newest state came from elsewhere, an older one means the newest.
         """
-        if self.prompted or self.latest is None:
+        if self.faced or self.latest is None:
             return mask
         known = any(
             rle is not None and np.array_equal(view.shown(decode(rle)), mask) for rle, _ in self.states

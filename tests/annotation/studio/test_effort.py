@@ -165,6 +165,16 @@ class TestFrames:
         assert [frames[frame].rle for frame in (2, 3, 4, 5)] == [rle(5)] * 4
         assert [frame for frame in frames if frames[frame].edited] == [1]
 
+    def test_a_frame_given_back_to_the_tracker_is_known_by_its_newest_mask_too(self, studio_round: Round):
+        studio_round.exchange(studio_round.item())
+        log = studio_round.log
+        log("click", at=1, frame=4, x=3.0, y=3.0, positive=True, region="a", answers={4: rle(8)})
+        log("reset", at=2, frame=4, answers={4: rle(4)})
+        log("command", at=3, frame=1, text="p", region="b", answers={frame: rle(5) for frame in (2, 3, 4, 5)})
+        masks = {0: block(0), 1: block(1), 2: block(5), 3: block(5), 4: block(8), 5: block(5)}
+        frames = self.hand_in(studio_round, masks)  # page 5 was loaded with the click's mask
+        assert (frames[4].rle, frames[4].edited) == (rle(5), False)
+
     def test_where_the_only_mask_was_taken_back_something_has_to_be_said(self, studio_round: Round):
         item = studio_round.item(masks={frame: rle(frame) for frame in range(5)})
         studio_round.exchange(item)
