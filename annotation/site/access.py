@@ -15,7 +15,7 @@ import httpx
 from annotation.errors import SiteError
 from annotation.site.records import Secrets
 
-__all__ = ["Api", "browser", "ensure_token", "open_api", "sign_in"]
+__all__ = ["Api", "browser", "ensure_token", "open_api", "refuse_legacy_tokens", "sign_in"]
 
 PATIENCE_S = 60.0
 LIST_LENGTH = 10_000
@@ -80,10 +80,15 @@ def ensure_token(url: str, secrets: Secrets) -> Secrets | None:
         if not sign_in(client, secrets.admin_email, secrets.admin_password):
             return None
         api = Api(client)
-        api.post("/api/jwt/settings", {"api_tokens_enabled": True, "legacy_api_tokens_enabled": False})
+        refuse_legacy_tokens(api)
         for old in api.get("/api/token/"):
             api.post("/api/token/blacklist/", {"refresh": old["token"]})
         return replace(secrets, token=api.post("/api/token/", {})["token"])
+
+
+def refuse_legacy_tokens(api: Api) -> None:
+    """Let nobody in with a token of the old kind; any member can allow them again, so this is said at every start."""
+    api.post("/api/jwt/settings", {"api_tokens_enabled": True, "legacy_api_tokens_enabled": False})
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Literal
 
 from annotation.errors import SiteError
 from annotation.site import label_studio, processes
-from annotation.site.access import ensure_token, open_api
+from annotation.site.access import ensure_token, open_api, refuse_legacy_tokens
 from annotation.site.accounts import Invitation, invite, member_emails
 from annotation.site.config import SiteConfig
 from annotation.site.environment import Environment, ensure_environment
@@ -93,6 +93,7 @@ def up(config: SiteConfig, tell: Tell) -> Site:
         site = _ensure_server(site, config, _model_launch(config, secrets), "studio.model_port", tell)
         tell("looking after the projects")
         with open_api(config.url, secrets) as api:
+            refuse_legacy_tokens(api)
             projects = ensure_projects(api, config, secrets, known=site.projects)
         return _noted(config.home, replace(site, projects=projects))
 

@@ -91,7 +91,7 @@ def _wanted(kind: str, config: SiteConfig) -> dict[str, Any]:
     return {
         "title": TITLES[kind],
         "description": DESCRIPTIONS[kind],
-        "label_config": config.label_config(kind),
+        "label_config": config.label_config(kind).strip(),  # as Label Studio keeps it
         "expert_instruction": DESCRIPTIONS[kind],
         "sampling": "Sequential sampling",
         "maximum_annotations": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from annotation.pages.configs import label_config
 from annotation.site import Site, SiteError, read_people, read_secrets, read_site
 from annotation.site.access import Api, browser, open_api, sign_in
 from annotation.site.lifecycle import down, invite_member, site_status, up
@@ -67,6 +69,7 @@ def test_the_projects_are_there_and_right(site: Site, api: Api) -> None:
         assert project["maximum_annotations"] == 1
         assert project["skip_queue"] == "REQUEUE_FOR_OTHERS"
         assert project["sampling"] == "Sequential sampling"
+        assert project["label_config"] == label_config(kind).strip()
         helped = kind.startswith("annotation-")
         assert project["show_collab_predictions"] is helped
         assert project["model_version"] == (PREDICTION_VERSION if helped else "")
@@ -131,6 +134,11 @@ def test_up_again_leaves_everything_alone(home: Path, site: Site) -> None:
     assert site_status(home).ok
 
 
+def test_two_at_once_take_turns(home: Path, site: Site) -> None:
+    with ThreadPoolExecutor() as pool:
+        assert [*pool.map(again, [home, home])] == [site, site]
+
+
 def test_up_mends_what_members_did(home: Path, site: Site, api: Api) -> None:
     api.delete(f"/api/projects/{site.projects['selection']}/")
     number = site.projects["annotation-1"]
@@ -139,11 +147,13 @@ def test_up_mends_what_members_did(home: Path, site: Site, api: Api) -> None:
     open_hook = {"url": f"{site.model_url}/webhook", "project": number, "send_for_all_actions": True}
     api.post("/api/webhooks/", open_hook)
     api.patch(f"/api/projects/{number}/", {"maximum_annotations": 5, "title": "Mine"})
+    api.post("/api/jwt/settings", {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True})
     assert [*site_status(home).problems] == ["project selection is gone from Label Studio"]
     mended = again(home)
     test_the_projects_are_there_and_right(mended, api)
     test_the_only_webhook_is_ours(home, mended, api)
     assert mended.projects["annotation-1"] == number
+    assert not api.get("/api/jwt/settings")["legacy_api_tokens_enabled"]
     assert site_status(home).ok
 
 
