@@ -43,6 +43,7 @@ __all__ = ["Reply", "Sitting", "prompt_key"]
 
 BoolMask = npt.NDArray[np.bool_]
 
+_STILL_ABSENT = "This page is marked absent. Take the mark off if the object is here: press x."
 _DIRECTIONS: Mapping[str, Direction] = {"forward": "forward", "backward": "backward", "both": "both"}
 
 
@@ -163,6 +164,7 @@ class Sitting:
 
     def _act(self, prompt: Prompt, key: str, expired: Callable[[], bool]) -> Job[Reply]:
         page = prompt.page
+        marked_absent = self.history[page].current.absent
         if isinstance(prompt, ClickPrompt):
             self.session.click(page, prompt.x, prompt.y, prompt.positive)
             place = {"x": prompt.x, "y": prompt.y, "positive": prompt.positive}
@@ -174,7 +176,7 @@ class Sitting:
             yield from self._note("box", page, changed=(page,), region=key, text=text)
         else:
             return (yield from self._obey(prompt, key, expired))
-        return Reply((page,), self._remark(page))
+        return Reply((page,), _STILL_ABSENT if marked_absent else self._remark(page))
 
     def _obey(self, prompt: CommandPrompt, key: str, expired: Callable[[], bool]) -> Job[Reply]:
         command = read_command(prompt.text)

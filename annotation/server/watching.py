@@ -59,7 +59,8 @@ class Watcher:
         quiet_s = time.monotonic() - when
         if quiet_s > self._config.active_s:
             self._forget(round_id, ticket_id)
-            return
+        if not self._config.watch_s <= quiet_s <= self._config.active_s:
+            return  # nobody is there, or requests bring the drafts
         try:
             for draft in await self._drafts.drafts(task_id):
                 if draft.saved_at > self._seen.get((ticket_id, draft.user), 0.0):

@@ -7,6 +7,7 @@ one key keep their order. The queue is bounded: who finds it full is told at onc
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -22,6 +23,7 @@ T = TypeVar("T")
 _SHORT_ONES = 2
 """So many short jobs in a row are let past a long one before it gets its next frame."""
 _ASIDE_THREADS = 2
+_LOG = logging.getLogger("engine.model_server")
 
 
 class BusyError(Exception):
@@ -142,10 +144,18 @@ class Worker:
                     self._changed.wait()
                     task = self._next()
             if task is None:
-                self._restless = self._idle()
+                self._restless = self._idled()
             else:
                 self._advance(task)
                 self._restless = True
+
+    def _idled(self) -> bool:
+        """One idle step; an error ends idling until the next job, and nothing else."""
+        try:
+            return self._idle()
+        except Exception:  # noqa: BLE001 - nobody waits for it, and the thread must live
+            _LOG.exception("preparing frames ahead failed")
+            return False
 
     def _next(self) -> _Task | None:
         """The task whose turn it is: one back from aside, else a new one, and now and then a long one."""

@@ -163,6 +163,20 @@ def test_occluded_frames_are_noted_and_forgotten_again(make_world):
     run(story())
 
 
+def test_a_click_on_a_page_marked_absent_says_so(make_world):
+    async def story():
+        async with make_world(phase=2) as world:
+            page = world.page()
+            page.mark(3, "absent")
+            world.clock.wait(5)
+            page.save()
+            answer = await page.click(3, 30, 30)
+            assert answer.pages == [3]
+            assert "marked absent" in answer.says
+
+    run(story())
+
+
 def test_absent_by_mark_and_back(make_world):
     async def story():
         async with make_world(phase=2) as world:

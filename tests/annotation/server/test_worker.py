@@ -168,3 +168,14 @@ def test_idle_steps_give_way_to_jobs():
     assert worker.submit("b", steps("b", 2, []), deadline=later()).result(5).value == "b"
     worker.close()
     assert ticks
+
+
+def test_an_error_while_idle_ends_nothing(caplog):
+    def idle() -> bool:
+        raise OSError("a frame is missing")
+
+    worker = Worker(queue=2, idle=idle)
+    for name in "ab":
+        assert worker.submit(name, steps(name, 1, []), deadline=later()).result(5).value == name
+    worker.close()
+    assert "a frame is missing" in caplog.text
