@@ -251,7 +251,8 @@ class AnnotationSession:
         """Encode frames ahead of the first click on them, one a step, yielding their positions.
 
         The nearest to position `around` first, without it the nearest to the frames that masks come from; as many as
-        there is room for. It may be left at any step, and frames encoded already take no time.
+        there is room for. It may be left at any step, and frames encoded already take no time. In phase 2 it goes
+        through the video twice: for SAM's clicks, then for the tracker.
         """
         if around is not None:
             self._at(around)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Literal
 
 from annotation.answer import Answer
@@ -138,12 +139,11 @@ class WorkingMasks:
     def warm(self, around: int | None) -> Iterator[int]:
         """Encode frames, from a position or from those that masks come from outwards, while there is room."""
         middles = self._middles() if around is None else [around]
-        for position in sorted(range(len(self.frames)), key=lambda place: _farness(place, middles)):
-            if self._clicks_to_sam and not self._sam.warm(position):
-                return
-            if self._tracker and not self._tracker.warm(position):
-                return
-            yield position
+        positions = sorted(range(len(self.frames)), key=lambda place: _farness(place, middles))
+        steps = [self._sam.warm] if self._clicks_to_sam else []  # what clicks wait for comes first
+        steps += [self._tracker.warm] if self._tracker else []
+        for step in steps:
+            yield from takewhile(step, positions)
 
     # --- inside
 
