@@ -39,13 +39,14 @@ __all__ = ["AnnotationSession", "Direction"]
 
 
 class AnnotationSession:
-    """One sitting on one work item of kind "annotate". Any number may be open on one video; not for several threads
-    at the same time.
+    """One sitting on one work item of kind "annotate".
+
+    Any number may be open on one video; each is for one thread at a time.
 
     frames: the annotated frames, uint8 [H, W, 3] RGB each. frame_numbers: their source frames, in the same
     order. tools: the loaded model. clock: an act lasts from the end of the one before. scores: the model's opinion
-    of the item's masks by source frame, 0 to 1. catch_up: for people who wait, see `Tracker`. Raises ActionError
-    when the item is of another kind, or does not fit the frames or the rules.
+    of the item's masks by source frame, 0 to 1. catch_up: for people who wait, see `Tracker`; None for programs.
+    Raises ActionError when the item is of another kind, or does not fit the frames or the rules.
     """
 
     def __init__(
