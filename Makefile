@@ -39,6 +39,7 @@ docs: $(READY)  ## Write the tables of commands and settings into the pages
 
 bench: $(READY)  ## Time the hot paths, beside the official package if `make peers` was run (ROWS="..." chooses)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@echo "== benchmarks/studio"; $(BIN)/python -m benchmarks.studio --quick
 	@echo "== benchmarks/compare"; $(or $(PEERS_PYTHON),$(BIN)/python) -m benchmarks.compare $(or $(ROWS),--quick)
 
 speed: $(READY)  ## The whole comparison, written into docs/speed.md: 40 minutes on two free cores
