@@ -50,6 +50,7 @@ class Outcome:
     page: int | None = None
     waited_s: float = 0.0
     worked_s: float = 0.0
+    aside_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +130,7 @@ class Answering:
             future = self._worker.submit(ticket.ticket_id, lambda: self._job(visit), deadline=deadline)
         done = await self._result(asyncio.wrap_future(future), deadline, gone)
         kind = _kind(prompt)
-        return Outcome(done.value, kind, "answered", prompt.page, done.waited_s, done.worked_s)
+        return Outcome(done.value, kind, "answered", prompt.page, done.waited_s, done.worked_s, done.aside_s)
 
     def _job(self, visit: _Visit) -> Job[list[dict[str, Any]]]:
         """All that happens in the worker's thread for one prompt."""

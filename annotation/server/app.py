@@ -215,9 +215,12 @@ class _Server:
         if outcome.result == "answered":
             about = "Time in the worker's hands by kind."
             self._metrics.observe("work_seconds", about, outcome.worked_s, kind=outcome.kind)
+            self._metrics.observe(
+                "aside_seconds", "Writing down and packing.", outcome.aside_s, kind=outcome.kind
+            )
             self._metrics.observe("queue_seconds", "Time in the queue.", outcome.waited_s, kind=outcome.kind)
         _LOG.info(
-            "ticket=%r kind=%s page=%s result=%s regions=%d queue_ms=%.0f work_ms=%.0f total_ms=%.0f",
+            "ticket=%r kind=%s page=%s result=%s regions=%d queue_ms=%.0f work_ms=%.0f disk_ms=%.0f total_ms=%.0f",
             call.ticket_id[:120],
             outcome.kind,
             outcome.page,
@@ -225,6 +228,7 @@ class _Server:
             len(outcome.regions),
             outcome.waited_s * 1e3,
             outcome.worked_s * 1e3,
+            outcome.aside_s * 1e3,
             (time.monotonic() - arrived) * 1e3,
         )
 

@@ -50,11 +50,12 @@ Job = Generator[Aside | None, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[T]):
-    """What a job returned, how long it waited for its first turn and how long it held the worker, in seconds."""
+    """What a job returned, and in seconds: how long it waited for its first turn, held the worker, and was aside."""
 
     value: T
     waited_s: float
     worked_s: float
+    aside_s: float
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +68,7 @@ class _Task:
     job: Job[Any] | None = None
     waited_s: float = 0.0
     worked_s: float = 0.0
+    aside_s: float = 0.0
     value: Any = None
     error: BaseException | None = None
 
@@ -193,7 +195,7 @@ class Worker:
         except StopIteration as end:
             task.worked_s += self._clock() - begun
             self._finish(task)
-            task.future.set_result(Done(end.value, task.waited_s, task.worked_s))
+            task.future.set_result(Done(end.value, task.waited_s, task.worked_s, task.aside_s))
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
             self._finish(task)
             task.future.set_exception(error)
@@ -216,10 +218,12 @@ class Worker:
             self._helpers.submit(self._do_aside, task, step.call)
 
     def _do_aside(self, task: _Task, call: Callable[[], Any]) -> None:
+        begun = self._clock()
         try:
             task.value = call()
         except BaseException as error:  # noqa: BLE001 - the job gets it at its `yield`
             task.error = error
+        task.aside_s += self._clock() - begun
         with self._changed:
             self._resumed.append(task)
             self._changed.notify()
