@@ -11,6 +11,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,16 +56,28 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Visit:
-    """One prompt on its way: the caller's name if known, what their page saved last, and where the answer goes."""
+    """One prompt on its way: the caller's name if known, what their page saved last, and where the answer goes.
+
+    saving: what the page will have saved, for prompts that must wait for it.
+    """
 
     ticket: Ticket
     prompt: Prompt
     person: str
     saved: Draft | None
     others: tuple[Draft, ...]
+    saving: Future[Draft | None] | None
     outbox: Outbox
     number: int
     deadline: float
+
+    def expired(self) -> bool:
+        """Whether it is high time to answer."""
+        return time.monotonic() > self.deadline - _ANSWERING_S
+
+
+class _NotSavedError(Exception):
+    """The page did not save in time."""
 
 
 class Answering:
@@ -121,14 +134,19 @@ class Answering:
         async with _Turn(self._turns, self._at_turns, call.ticket_id):
             if self._worker.full:
                 raise BusyError(self._worker.waiting)
-            if _waits(prompt, ticket):
-                saved = await self._saved_with(prompt, call, ticket.view, saved, gone)
-                if saved is None:
-                    return _told(prompt.page, _NOT_SAVED, "unsaved", prompt)
             others = await self._others(call.task_id, ticket, saved)
-            visit = _Visit(ticket, prompt, person, saved, others, outbox, number, deadline)
+            saving: Future[Draft | None] | None = Future() if _waits(prompt, ticket) else None
+            visit = _Visit(ticket, prompt, person, saved, others, saving, outbox, number, deadline)
             future = self._worker.submit(ticket.ticket_id, lambda: self._job(visit), deadline=deadline)
-        done = await self._result(asyncio.wrap_future(future), deadline, gone)
+        fetching = saving and asyncio.create_task(self._fetch(saving, prompt, call, ticket.view))
+        try:
+            done = await self._result(asyncio.wrap_future(future), deadline, gone)
+        except _NotSavedError:
+            return _told(prompt.page, _NOT_SAVED, "unsaved", prompt)
+        finally:
+            if fetching and saving:
+                fetching.cancel()
+                _settle(saving, None)
         kind = _kind(prompt)
         return Outcome(done.value, kind, "answered", prompt.page, done.waited_s, done.worked_s, done.aside_s)
 
@@ -138,26 +156,59 @@ class Answering:
         sitting = yield from self._desk.seat(visit.ticket, person, visit.saved, visit.others)
         spoilt = True
         try:
-            regions = yield from self._work(sitting, visit)
+            trouble = yield from self._follow(sitting, visit, visit.saved)
+            if visit.saving is not None and not sitting.has_answered(visit.prompt):
+                sitting, trouble = yield from self._wait_saved(sitting, visit, visit.saving)
+            regions = yield from self._work(sitting, visit, trouble)
             spoilt = False
             return regions
+        except _NotSavedError:
+            sitting.withdraw()
+            spoilt = False
+            raise
         finally:
             self._desk.leave(sitting, spoilt=spoilt)
 
-    def _work(self, sitting: Sitting, visit: _Visit) -> Job[list[dict[str, Any]]]:
-        trouble = ""
-        if visit.saved is not None:
+    def _wait_saved(
+        self, sitting: Sitting, visit: _Visit, saving: Future[Draft | None]
+    ) -> Job[tuple[Sitting, str]]:
+        """Work ahead until the page has saved, and take in what it saved, and whose page it is."""
+        yield from sitting.begin(visit.prompt, expired=visit.expired)
+        saved: Draft | None = yield saving
+        if saved is None:
+            raise _NotSavedError
+        seated = yield from self._desk.seat(visit.ticket, saved.user, saved)
+        if seated is not sitting:
+            sitting.withdraw()
+            self._desk.leave(sitting)
+        trouble = yield from self._follow(seated, visit, saved)
+        return seated, trouble
+
+    def _follow(self, sitting: Sitting, visit: _Visit, saved: Draft | None) -> Job[str]:
+        """Follow what the page saved; returns what is wrong with it."""
+        if saved is not None:
             try:
-                visit.outbox.shown((yield from sitting.follow(visit.saved)))
+                visit.outbox.shown((yield from sitting.follow(saved)))
             except PageError as error:
-                trouble = f"What the page saved cannot be read. {error}"
-        reply = yield from sitting.act(
-            visit.prompt, expired=lambda: time.monotonic() > visit.deadline - _ANSWERING_S
-        )
+                return f"What the page saved cannot be read. {error}"
+        return ""
+
+    def _work(self, sitting: Sitting, visit: _Visit, trouble: str) -> Job[list[dict[str, Any]]]:
+        reply = yield from sitting.act(visit.prompt, expired=visit.expired)
         says = " ".join(filter(None, (trouble, reply.says))) or reply.says
         pages = visit.outbox.send(visit.number, reply.pages, time.monotonic())
         regions: list[dict[str, Any]] = yield Aside(lambda: sitting.regions(visit.prompt, pages, says))
         return regions
+
+    async def _fetch(
+        self, saving: Future[Draft | None], prompt: Prompt, call: PredictRequest, view: PageView
+    ) -> None:
+        """Tell the job what the page saved, or that it did not."""
+        found = None
+        try:
+            found = await self._saved_with(prompt, call, view)
+        finally:
+            _settle(saving, found)
 
     async def _result(
         self,
@@ -175,7 +226,7 @@ class Answering:
             raise TimeoutError
         try:
             return future.result()
-        except (EngineError, ExpiredError):
+        except (EngineError, ExpiredError, _NotSavedError):
             raise
         except Exception as error:
             _LOG.exception("a job failed")
@@ -211,13 +262,11 @@ class Answering:
         prompt: Prompt,
         call: PredictRequest,
         view: PageView,
-        saved: Draft | None,
-        gone: Callable[[], Awaitable[bool]],
     ) -> Draft | None:
         """The draft in which a command stands, and with it every stroke before it; None if it does not come in time."""
         found = _holding(prompt, call.drafts, view)
         until = time.monotonic() + self._config.draft_wait_s
-        while found is None and time.monotonic() < until and not await gone():
+        while found is None and time.monotonic() < until:
             await asyncio.sleep(self._config.draft_poll_s)
             try:
                 found = _holding(prompt, await self._drafts.drafts(call.task_id), view)
@@ -287,6 +336,12 @@ def _holding(prompt: Prompt, drafts: Sequence[Draft], view: PageView) -> Draft |
         if typed and marks.says.get(prompt.page, "") == prompt.says:
             return draft
     return None
+
+
+def _settle(saving: Future[Draft | None], found: Draft | None) -> None:
+    """Nobody waits for it any longer, whatever happened."""
+    if not saving.done():
+        saving.set_result(found)
 
 
 def _told(page: int, text: str, result: str, prompt: Prompt | None = None) -> Outcome:

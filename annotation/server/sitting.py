@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotation.errors import ActionError, PageError
+from annotation.frame_states import Standing
 from annotation.pages.events import EventLog, StudioEvent, StudioEventKind
 from annotation.pages.marks import (
     BoxPrompt,
@@ -31,7 +32,7 @@ from annotation.pages.marks import (
 )
 from annotation.pages.tickets import Ticket
 from annotation.server.commands import Command, changed_text, help_text, pages_text, read_command
-from annotation.server.history import History, Version, look_of
+from annotation.server.history import History, look_of
 from annotation.server.reconcile import Findings, Looks, compare
 from annotation.server.wire import Draft
 from annotation.server.worker import Aside, Job
@@ -53,6 +54,15 @@ class Reply:
 
     pages: tuple[int, ...] = ()
     says: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """A propagation as far as it came. before: how all pages stood; late: there was no time for the rest."""
+
+    before: tuple[Standing, ...]
+    reached: tuple[int, ...]
+    late: bool
 
 
 def prompt_key(prompt: Prompt) -> str:
@@ -98,6 +108,7 @@ class Sitting:
         self._replies: dict[str, Reply] = {}
         self._talking: set[int] = set()
         self._outdated: frozenset[int] = frozenset()
+        self._ahead: _Carried | None = None
         self._warm: Iterator[int] | None = None
 
     @property
@@ -110,10 +121,32 @@ class Sitting:
         touched = self.history.replay(events)
         self.session.restore({page: self.history[page].current.standing for page in sorted(touched)})
 
+    def begin(self, prompt: Prompt, *, expired: Callable[[], bool]) -> Job[None]:
+        """Do the work of a propagation ahead, while the page has not saved what it will start from.
+
+        Nothing of it counts until `act`; if it turns out that the person painted or undid something, it is forgotten.
+        """
+        command = read_command(prompt.text) if isinstance(prompt, CommandPrompt) else None
+        if command is None or not command.tracks:
+            return
+        try:
+            self._ahead = yield from self._carry(command, prompt.page, expired)
+        except ActionError:
+            self._ahead = None  # perhaps what is painted, and not saved yet, makes it possible
+
+    def withdraw(self) -> None:
+        """Forget what was done ahead."""
+        if self._ahead is not None:
+            before, self._ahead = self._ahead.before, None
+            changed = {page: was for page, was in enumerate(before) if was != self.session.standing(page)}
+            self.session.restore(changed)
+
     def follow(self, draft: Draft) -> Job[list[int]]:
         """Do what a draft says the person did; returns the pages that it shows as they stand. PageError if damaged."""
         marks = read_marks(draft.result, self.view)
         found = compare(marks, draft.saved_at, self.history, self.looks, settle_s=self._settle_s)
+        if found.restored or found.brushed or found.absent:
+            self.withdraw()
         if found.restored:
             yield from self._go_back(found.restored)
         for page, shown in found.brushed.items():
@@ -126,6 +159,10 @@ class Sitting:
         yield from self._flag(found)
         self._outdated = frozenset(found.outdated)
         return found.shown
+
+    def has_answered(self, prompt: Prompt) -> bool:
+        """Whether a prompt was acted on before."""
+        return prompt_key(prompt) in self.history.prompts
 
     def act(self, prompt: Prompt, *, expired: Callable[[], bool]) -> Job[Reply]:
         """Answer a prompt; one that was answered before is answered again, and nothing else happens.
@@ -195,24 +232,30 @@ class Sitting:
         return Reply(says=says)
 
     def _propagate(self, command: Command, page: int, key: str, expired: Callable[[], bool]) -> Job[Reply]:
-        """Carry masks on, frame by frame, letting others have their turn in between."""
-        before = [version.standing.mask for version in self._current()]
-        start = None if command.action == "both" else page
-        steps = self.session.propagating(start, direction=_DIRECTIONS[command.action])
-        reached: list[int] = []
-        late = False
-        for position in steps:
-            reached.append(position)
-            if late := expired():
-                break
-            yield None
-        changed = [place for place in sorted(reached) if self._rle(place) != before[place]]
+        """Carry masks on, unless that was done ahead, and write down what changed."""
+        ahead, self._ahead = self._ahead, None
+        carried = ahead or (yield from self._carry(command, page, expired))
+        changed = [
+            place for place in sorted(carried.reached) if self._rle(place) != carried.before[place].mask
+        ]
         yield from self._note("command", page, changed=changed, text=command.word, region=key)
         says = changed_text(changed, self._kept(command, page))
-        if late:
-            where = "" if start is None else f" on page {reached[-1] + 1}"
+        if carried.late:
+            where = "" if command.action == "both" else f" on page {carried.reached[-1] + 1}"
             says += f" There was no time for the rest: type {command.word} once more{where}."
         return Reply(tuple(sorted({*changed, *self._outdated})), says)
+
+    def _carry(self, command: Command, page: int, expired: Callable[[], bool]) -> Job[_Carried]:
+        """Propagate frame by frame, letting others have their turn in between."""
+        before = tuple(self.session.standing(place) for place in range(len(self.view)))
+        start = None if command.action == "both" else page
+        reached: list[int] = []
+        for position in self.session.propagating(start, direction=_DIRECTIONS[command.action]):
+            reached.append(position)
+            if expired():
+                return _Carried(before, tuple(reached), True)
+            yield None
+        return _Carried(before, tuple(reached), False)
 
     def _kept(self, command: Command, page: int) -> list[int]:
         """Pages of the person that lay in the way of a propagation."""
@@ -302,6 +345,3 @@ class Sitting:
 
     def _rle(self, page: int) -> Rle | None:
         return self.session.standing(page).mask
-
-    def _current(self) -> list[Version]:
-        return [past.current for past in self.history.pages]

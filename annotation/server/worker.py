@@ -1,8 +1,8 @@
 """One thread for the network, shared fairly: short jobs go first, long ones move on frame by frame in between.
 
 A job is a generator. It runs in the worker's thread, where no other job runs; at each `yield` others may go first. It
-may `yield Aside(call)` to have something done that needs no network (the disk, pictures) while others go on. Jobs of
-one key keep their order. The queue is bounded: who finds it full is told at once.
+may `yield Aside(call)` to have something done that needs no network (the disk, pictures) while others go on, or `yield`
+a future to wait for it. Jobs of one key keep their order. The queue is bounded: who finds it full is told at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Aside:
     call: Callable[[], Any]
 
 
-Job = Generator[Aside | None, Any, T]
+Job = Generator[Aside | Future[Any] | None, Any, T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,27 +203,39 @@ class Worker:
             task.worked_s += self._clock() - begun
             self._put_by(task, step)
 
-    def _step(self, task: _Task) -> Aside | None:
+    def _step(self, task: _Task) -> Aside | Future[Any] | None:
         if task.job is None:
             task.job = task.start()
         value, error = task.value, task.error
         task.value = task.error = None
         return task.job.send(value) if error is None else task.job.throw(error)
 
-    def _put_by(self, task: _Task, step: Aside | None) -> None:
+    def _put_by(self, task: _Task, step: Aside | Future[Any] | None) -> None:
         if step is None:
             with self._changed:
                 self._long.append(task)
+        elif isinstance(step, Future):
+            step.add_done_callback(lambda future: self._resume(task, future.result))
         else:
             self._helpers.submit(self._do_aside, task, step.call)
 
     def _do_aside(self, task: _Task, call: Callable[[], Any]) -> None:
         begun = self._clock()
+
+        def timed() -> Any:
+            try:
+                return call()
+            finally:
+                task.aside_s += self._clock() - begun
+
+        self._resume(task, timed)
+
+    def _resume(self, task: _Task, call: Callable[[], Any]) -> None:
+        """Give a call's value, or its error, to the job that waits for it."""
         try:
             task.value = call()
         except BaseException as error:  # noqa: BLE001 - the job gets it at its `yield`
             task.error = error
-        task.aside_s += self._clock() - begun
         with self._changed:
             self._resumed.append(task)
             self._changed.notify()

@@ -275,13 +275,41 @@ def test_a_command_waits_for_the_strokes_before_it(make_world):
     run(story())
 
 
+def test_a_propagation_begins_before_the_page_has_saved(make_world):
+    """Strokes that come with the draft undo what was done ahead: the masks are as if it had never been."""
+
+    async def story():
+        async with make_world(phase=2) as world:
+            page = world.page()
+            propagating = asyncio.create_task(page.send(page.typed(0, "p")))
+            while world.opened == 0 or world.sessions[0].masks[5] is None:
+                await asyncio.sleep(0.01)
+            assert world.log() == []
+            world.clock.wait(5)
+            page.paint(0, disc(40, 40, 9))
+            page.save()
+            await propagating
+            assert [event.kind for event in world.log()] == ["brush", "command"]
+            async with World(world.folder / "other", world.tools, phase=2) as other:
+                same = other.page()
+                same.paint(0, disc(40, 40, 9))
+                other.clock.wait(5)
+                await same.enter(0, "p")
+                for number in range(6):
+                    assert np.array_equal(page.mask(number), same.mask(number))
+
+    run(story())
+
+
 def test_a_command_whose_draft_never_comes_changes_nothing(make_world):
     async def story():
         async with make_world(phase=2) as world:
             page = world.page()
             await page.click(0, 18, 30)
             page.paint(0, disc(22, 30, 6))
+            before = [world.sessions[0].standing(number) for number in range(6)]
             answer = await page.enter(0, "p", save=False)
+            assert [world.sessions[0].standing(number) for number in range(6)] == before
             assert "have not arrived yet" in answer.says
             assert answer.pages == []
             assert world.log("command", "brush") == []

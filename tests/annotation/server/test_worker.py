@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from typing import Any
 
 import pytest
@@ -102,6 +102,19 @@ def test_what_is_done_aside_holds_its_own_key_only(worker):
     gate.set()
     wait([first, second], timeout=5)
     assert done == ["b0", "written True", "a0"]
+
+
+def test_a_job_may_wait_for_a_future_while_others_go_on(worker):
+    saved: Future[str] = Future()
+
+    def waits() -> Job[str]:
+        found: str = yield saved
+        return f"got {found}"
+
+    waiting = worker.submit("a", waits, deadline=later())
+    assert worker.submit("b", steps("b", 1, []), deadline=later()).result(5).value == "b"
+    saved.set_result("it")
+    assert waiting.result(5).value == "got it"
 
 
 def test_an_error_aside_arrives_where_it_was_asked_for(worker):
