@@ -83,7 +83,7 @@ class WorkItem:
     revision: the one to be made (annotate) or judged (verify). masks: what to start from, or what to judge,
     by source frame. bad_range: source frames (from, to), both inclusive, that a verifier found wrong, and reason:
     what they said of it. wanted: how many objects to select. taken: masks at `first_frame` of objects already
-    annotated (select).
+    annotated (select). scores: how sure the model is of the masks it made, 0 to 1, by source frame.
     """
 
     task_id: str
@@ -105,6 +105,7 @@ class WorkItem:
     wanted: int = 1
     taken: tuple[Rle, ...] = ()
     reason: str = ""
+    scores: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("task_id", "round_id", "video_id"):
@@ -139,7 +140,11 @@ class WorkItem:
             "wanted": self.wanted,
             "taken": [rle.to_coco() for rle in self.taken],
         }
-        return value | {"reason": self.reason} if self.reason else value
+        if self.reason:
+            value["reason"] = self.reason
+        if self.scores:
+            value["scores"] = [{"frame": f, "score": score} for f, score in sorted(self.scores.items())]
+        return value
 
     @classmethod
     def from_json(cls, value: object) -> WorkItem:
@@ -165,6 +170,7 @@ class WorkItem:
             wanted=reader.whole("wanted"),
             taken=reader.rles("taken"),
             reason=reader.text("reason") if reader.has("reason") else "",
+            scores=dict(reader.each("scores", _read_score)) if reader.has("scores") else {},
         )
         reader.finish()
         return item
@@ -400,6 +406,13 @@ def submission_id(task_id: str, actor: str) -> str:
 def _read_frame_rle(value: object) -> tuple[int, Rle]:
     reader = JsonReader(value, "work item's mask")
     pair = reader.whole("frame"), reader.rle("rle")
+    reader.finish()
+    return pair
+
+
+def _read_score(value: object) -> tuple[int, float]:
+    reader = JsonReader(value, "work item's score")
+    pair = reader.whole("frame"), reader.number("score")
     reader.finish()
     return pair
 

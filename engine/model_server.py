@@ -40,6 +40,7 @@ __all__ = ["PageFrames", "Sittings", "create", "create_for"]
 
 _KEPT_TOOLS = 2
 """Champion and challenger."""
+_KEPT_VIDEOS = 8
 _CATCH_UP = 1
 """A click on a frame that the tracker has not come to refines what the page shows, so that nobody waits."""
 
@@ -74,6 +75,7 @@ class Sittings:
     def __init__(self, home: EngineHome) -> None:
         self._home = home
         self._tools = lru_cache(maxsize=_KEPT_TOOLS)(self._load)
+        self._frames = lru_cache(maxsize=_KEPT_VIDEOS)(self._read)  # sittings on a video share its pictures
 
     def open(self, ticket: Ticket) -> AnnotationSession:
         """A sitting on the frames that a ticket shows, which may be a window of the video."""
@@ -86,13 +88,17 @@ class Sittings:
         first = item.first_frame if item.first_frame in view.frames else view.frames[0]
         return AnnotationSession(
             replace(item, masks=masks, first_frame=first),
-            PageFrames(self._home.library.frames(video), positions),
+            PageFrames(self._frames(item.video_id), positions),
             view.frames,
             tools=self._tools(ticket.checkpoint_hash, ticket.sam_checkpoint_hash, ticket.precision),
             rules=phase(item.phase).rules,
             clock=_Clock(),
+            scores=item.scores,
             catch_up=_CATCH_UP,
         )
+
+    def _read(self, video_id: str) -> FrameSource:
+        return self._home.library.frames(self._home.library.get(video_id))
 
     def _load(self, checkpoint_hash: str, sam_checkpoint_hash: str, precision: str) -> SessionTools:
         return SessionTools(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -32,7 +32,10 @@ OPEN_STATES: frozenset[State] = frozenset({"to_annotate", "to_verify"})
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A masklet that people are to work on. `masks` are the pre-labels, or an automatic masklet's own masks."""
+    """A masklet that people are to work on.
+
+    `masks` are the pre-labels, or an automatic masklet's own masks; `scores` how sure the model is of them, 0 to 1.
+    """
 
     masklet_id: str
     video_id: str
@@ -45,6 +48,7 @@ class Candidate:
     masks: Mapping[int, Rle]
     mined: bool = False
     refine_if_failed: bool = True
+    scores: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ class Workbench:
             box=candidate.box,
             name=candidate.name,
             masks=work.latest.rles() if work.revisions else candidate.masks,
+            scores={} if work.revisions else candidate.scores,
             bad_range=refused.bad_range if refused else None,
             reason=refused.reason if refused else "",
             excluded_people=work.people if verifying else frozenset(),

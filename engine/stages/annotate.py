@@ -46,9 +46,11 @@ def annotation_bench(context: StageContext) -> Workbench:
 def planned_candidates(context: StageContext) -> list[Candidate]:
     """The plan's masklets with their pre-labels, in plan order."""
     masks: dict[str, dict[int, Rle]] = {}
+    scores: dict[str, dict[int, float]] = {}
     for row in context.rows("prelabel", "prelabels"):
         rle = Rle(row["height"], row["width"], row["counts"])
         masks.setdefault(row["masklet_id"], {})[row["frame"]] = rle
+        scores.setdefault(row["masklet_id"], {})[row["frame"]] = row["predicted_iou"] * row["stability"]
     return [
         Candidate(
             masklet_id=row["masklet_id"],
@@ -60,6 +62,7 @@ def planned_candidates(context: StageContext) -> list[Candidate]:
             box=None if row["x0"] is None else Box(row["x0"], row["y0"], row["x1"], row["y1"]),
             name=row["name"],
             masks=masks.get(row["masklet_id"], {}),
+            scores=scores.get(row["masklet_id"], {}),
         )
         for row in context.rows("plan", "plan")
     ]

@@ -39,7 +39,7 @@ def full_item():
     return item(
         masklet_id="m", object_id=4, revision=2, point=(1.5, 2.0), box=Box(0, 0, 3, 3.5), name="object",
         masks={8: SQUARE, 0: empty(4, 4)}, bad_range=(0, 8), excluded_people=frozenset({"b", "a"}), wanted=3,
-        taken=(SQUARE,),
+        taken=(SQUARE,), scores={8: 0.5, 0: 0.75},
     )  # fmt: skip
 
 

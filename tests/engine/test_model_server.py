@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -76,6 +77,13 @@ def ticket(home: EngineHome) -> Ticket:
     )
     TicketStore(home.store).put(found)
     return found
+
+
+def test_the_first_frame_to_look_at_is_the_one_the_pre_labels_are_least_sure_of(home, ticket):
+    sure = {2: 0.9, 3: 0.9, 4: 0.3, 5: 0.8}
+    masks = {t: encode(moved(t)) for t in range(FRAMES)}
+    session = Sittings(home).open(replace(ticket, item=replace(ticket.item, masks=masks, scores=sure)))
+    assert session.suggest() == (2,)
 
 
 def moved(t: int) -> np.ndarray:

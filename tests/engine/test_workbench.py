@@ -117,9 +117,15 @@ def test_a_masklet_comes_back_with_its_masks_and_the_bad_range() -> None:
     assert item.revision == 2
 
 
-def test_the_first_item_shows_the_pre_labels() -> None:
-    (item,) = bench().open_items()
+def test_the_first_item_shows_the_pre_labels_and_how_sure_the_model_is_of_them() -> None:
+    (item,) = bench(scores={0: 0.9, 4: 0.4}).open_items()
     assert dict(item.masks) == {0: DOT, 4: DOT}
+    assert item.scores == {0: 0.9, 4: 0.4}
+
+
+def test_the_models_opinion_is_not_of_masks_that_people_made() -> None:
+    (item,) = bench(masks(1), verdict(1, U), scores={0: 0.9, 4: 0.4}).open_items()
+    assert not item.scores
 
 
 def test_counts_are_said_in_words() -> None:
