@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from dataclasses import replace
 from functools import lru_cache
@@ -28,16 +29,19 @@ from annotation.site import read_secrets, read_site
 from engine.errors import HomeError
 from engine.home import EngineHome, open_home
 from engine.phases import phase
+from engine.rounds import champion_checkpoint
 from engine.weights import load_sam, load_weights
 from model.runtime import Precision
 from model.video.frame_source import FrameSource
 from model.video.session_config import SessionConfig
+from storage.errors import EngineError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["PageFrames", "Sittings", "create", "create_for"]
+__all__ = ["PageFrames", "Sittings", "create", "create_for", "load_ahead"]
 
+_LOG = logging.getLogger("engine.model_server")
 _KEPT_TOOLS = 2
 """Champion and challenger."""
 _KEPT_VIDEOS = 8
@@ -50,7 +54,21 @@ def create() -> FastAPI:
     path = os.environ.get("ENGINE_HOME")
     if not path:
         raise HomeError("The model server needs ENGINE_HOME, the folder of the engine's home.")
-    return create_for(open_home(Path(path)))
+    home = open_home(Path(path))
+    app = create_for(home)
+    threading.Thread(target=load_ahead, args=(home,), name="model-server-weights", daemon=True).start()
+    return app
+
+
+def load_ahead(home: EngineHome) -> None:
+    """Load the weights in use, which takes seconds, before the first click waits for them.
+
+    What stands in the way is only noted: tickets name their weights, and say so to whoever clicks.
+    """
+    try:
+        load_weights(home, champion_checkpoint(home))
+    except EngineError as error:
+        _LOG.warning("the weights in use cannot be loaded: %s", error)
 
 
 def create_for(home: EngineHome) -> FastAPI:
@@ -133,10 +151,9 @@ class _Clock:
 
 def _log_to_stderr() -> None:
     """One line for each prompt, where uvicorn writes its own."""
-    log = logging.getLogger("engine.model_server")
-    if not log.handlers:
+    if not _LOG.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
+        _LOG.addHandler(handler)
+        _LOG.setLevel(logging.INFO)
+        _LOG.propagate = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -26,9 +27,10 @@ from annotation.pages.views import PageView
 from annotation.site.records import Secrets, new_secrets, write_secrets
 from annotation.work import WorkItem
 from engine.errors import HomeError
-from engine.home import EngineHome, create_home
-from engine.model_server import PageFrames, Sittings, create
-from engine.rounds import store_checkpoint
+from engine.home import EngineHome, create_home, open_home
+from engine.model_server import PageFrames, Sittings, create, load_ahead
+from engine.rounds import champion_checkpoint, store_checkpoint
+from engine.weights import load_weights
 from model.files.checkpoints import default_checkpoint
 from storage.masks import decode, encode
 
@@ -111,6 +113,21 @@ def test_it_needs_a_home_and_a_site(home, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_weights_in_use_are_loaded_before_anybody_clicks(home, monkeypatch):
+    load_ahead(home)
+    champion = champion_checkpoint(home)
+    monkeypatch.setattr(type(home.store), "local_copy", None)  # nothing is read again
+    assert load_weights(home, champion) is load_weights(home, champion)
+
+
+def test_weights_that_are_missing_keep_no_server_from_starting(home, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("engine.model_server"), "propagate", True)
+    monkeypatch.setenv("ENGINE_MODEL__CHECKPOINT", "/nowhere.pt")
+    load_ahead(open_home(home.path))
+    assert "the weights in use cannot be loaded" in caplog.text
+    assert "/nowhere.pt" in caplog.text
+
+
 def test_a_real_server_answers_and_goes_on_after_it_was_killed(home, ticket):
     secrets = new_secrets()
     write_secrets(home.path, secrets)
