@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from annotation.errors import PageError
@@ -239,12 +239,13 @@ class Answering:
             return saved, saved.user
         if len(call.annotations) != 1:
             return None, ""
-        saved = call.annotations[0]
+        handed_in = call.annotations[0]
         try:
-            return saved, saved.user or await self._drafts.email(saved.user_id)
+            person = handed_in.user or await self._drafts.email(handed_in.user_id)
         except DraftError as error:
             _LOG.warning("%s", error)
-            return saved, ""
+            person = ""
+        return (replace(handed_in, user=person), person) if person else (None, "")
 
     async def _others(self, task_id: int, ticket: Ticket, saved: Draft | None) -> tuple[Draft, ...]:
         """For a caller without a name: all drafts, to tell them from somebody who had no name before."""

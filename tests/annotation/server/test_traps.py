@@ -483,6 +483,29 @@ def test_a_restart_in_the_middle_loses_nothing(make_world, phase, saved):
     run(story())
 
 
+@pytest.mark.parametrize(("author", "known"), [(1, True), (99, False)])
+def test_who_goes_on_with_what_they_handed_in_is_known(make_world, author, known):
+    """After a submission there is no draft, until the next change is saved."""
+
+    async def story():
+        async with make_world(phase=1) as world:
+            page = world.page()
+            await page.click(0, 18, 30)
+            world.clock.wait(5)
+            page.save()
+            draft = world.saved.pop(page.user)
+            annotation = {**draft, "user": None, "completed_by": author, "was_cancelled": False}
+            point = page._drawn("keypoint", "click", 0, {"x": 40, "y": 45, "width": 0.2, "labels": []})
+            world.clock.wait(60)
+            body = page.request([point], annotations=[annotation])
+            assert (await world.client.post("/predict", json=body)).status_code == 200
+            assert world.log("brush") == []
+            assert world.log("click")[1].person == (page.user if known else "")
+            assert len(world.sessions[-1].standing(0).clicks) == (2 if known else 1)
+
+    run(story())
+
+
 def test_a_sitting_that_was_closed_for_memory_goes_on_where_it_was(make_world):
     async def story():
         async with make_world(phase=1) as world:
