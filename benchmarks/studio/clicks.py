@@ -14,6 +14,7 @@ from benchmarks.studio.stopwatch import Wait, start_watch, take_wait
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
     from tests.e2e.browser import AnnotationPage
 
 __all__ = ["ClickRow", "measure_clicks", "plan", "press", "sit_down"]
