@@ -7,8 +7,9 @@ on it, can be imported from here, too.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import cast
 
 import numpy as np
@@ -81,6 +82,8 @@ __all__ = [
 
 BoolMask = NDArray[np.bool_]
 
+_MAX_PICTURES = 200  # of one page: strokes that were painted with no mask selected make one each
+
 
 @dataclass(frozen=True, slots=True)
 class Typed:
@@ -114,15 +117,20 @@ class PageMarks:
         urls = self.masks.get(page)
         if not urls:
             return None
+        if len(urls) > _MAX_PICTURES:
+            raise PageError(f"Page {page + 1} holds {len(urls)} masks; at most {_MAX_PICTURES} make one.")
         try:
-            layers = [decode_bitmask(url, height=view.height, width=view.width) for url in urls]
+            return _union(decode_bitmask(url, height=view.height, width=view.width) for url in urls)
         except PageError as error:
             raise PageError(f"Page {page + 1}: {error}") from error
-        return cast(BoolMask, np.logical_or.reduce(layers))
 
     def digest(self, page: int) -> str:
         """Changes when the pictures of a page change; empty without any. Nothing is unpacked."""
         return digest_of(self.masks.get(page, ()))
+
+
+def _union(layers: Iterable[BoolMask]) -> BoolMask:
+    return reduce(np.logical_or, layers)
 
 
 def digest_of(urls: Sequence[str]) -> str:

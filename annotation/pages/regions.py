@@ -60,6 +60,7 @@ VIDEO, BAD, VERDICT, REASON = "video", "bad", "verdict", "reason"
 Visibility = Literal["absent", "occluded"]
 
 _MAX_TEXT = 2000
+_MAX_REGIONS = 20_000  # a hundred pages full of masks, marks and clicks hold about a thousand
 _FAR = 1e5  # percent of the frame, or degrees: no page gives more
 
 
@@ -117,6 +118,8 @@ def read_regions(result: object, view: PageView, *, paged: bool = True) -> list[
     """A result's regions, in order. `paged`: whether they lie on pages (of a video's timeline they do not)."""
     if not isinstance(result, list):
         raise PageError(f"A page's result must be a list of regions, not {result!r:.60}.")
+    if len(result) > _MAX_REGIONS:
+        raise PageError(f"A page's result has {len(result)} regions; a page needs far fewer.")
     return [_region(entry, number, view, paged=paged) for number, entry in enumerate(result)]
 
 

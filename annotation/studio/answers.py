@@ -39,8 +39,11 @@ def read_answer(
     ticket: Ticket, received: Received, events: Sequence[StudioEvent], *, idle_s: float
 ) -> Answer:
     """What an annotation hands in for its ticket. PageError says what its author has to mend."""
-    if not received.actor:
-        raise PageError("Nobody knows who made this annotation; hand it in again under your own account.")
+    if not received.is_authors_own:
+        raise PageError(
+            "It was not its author, or nobody knows who, that saved this annotation last; "
+            "hand it in again under your own account."
+        )
     read = {"select": _selections, "annotate": _masks, "verify": _verdict}[ticket.item.kind]
     return Answer(
         ticket_id=ticket.ticket_id,

@@ -105,18 +105,18 @@ class Collector:
 
     def _judge(self, ticket: Ticket, received: Received) -> None:
         ledger = self._ledger_of(ticket.item.desk)
-        ledger.keep(received)
-        if received.raw.get("was_cancelled"):
-            ledger.skip(received)
-            return
-        if ledger.has_judged(received):
-            return
-        events = self._events.read(self._round_id, ticket.ticket_id)
         try:
-            answer = read_answer(ticket, received, events, idle_s=self._idle_s)
+            ledger.keep(received)
+            if received.raw.get("was_cancelled"):
+                ledger.skip(received)
+            elif not ledger.has_judged(received):
+                self._take_answer(ticket, received, ledger)
         except (PageError, RecordError) as error:
             ledger.refuse(received, str(error))
-            return
+
+    def _take_answer(self, ticket: Ticket, received: Received, ledger: Ledger) -> None:
+        events = self._events.read(self._round_id, ticket.ticket_id)
+        answer = read_answer(ticket, received, events, idle_s=self._idle_s)
         if received.actor in ticket.item.excluded_people:
             ledger.invalidate(answer)
         else:

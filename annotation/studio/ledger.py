@@ -18,8 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from annotation.errors import PageError
 from annotation.records import JsonReader
 from annotation.work import Submission
+from storage.errors import ManifestError
 from storage.inbox import Inbox
 
 __all__ = ["Answer", "Ledger", "Received", "content_hash"]
@@ -43,6 +45,13 @@ class Received:
     def key(self) -> str:
         """Where it lies in the ledger."""
         return f"{self.annotation_id}-{self.content}"
+
+    @property
+    def is_authors_own(self) -> bool:
+        """Whether its author saved it last: any member can change, or import, annotations in another's name."""
+        author = self.raw.get("completed_by")
+        author_id = author.get("id") if isinstance(author, Mapping) else None
+        return "@" in self.actor and self.raw.get("updated_by", author_id) == author_id
 
     @classmethod
     def from_raw(cls, ticket_id: str, raw: Mapping[str, Any]) -> Received:
@@ -106,7 +115,7 @@ class Ledger:
         self._desk = desk
 
     def keep(self, received: Received) -> None:
-        """Keep an annotation as it came; its first form is enough."""
+        """Keep an annotation as it came; its first form is enough. PageError if it is too large to be kept."""
         if self._inbox.get(self._round_id, f"{self._desk}-raw", received.key) is None:
             self._append(
                 "raw", received.key, {"ticket_id": received.ticket_id, "annotation": dict(received.raw)}
@@ -186,7 +195,10 @@ class Ledger:
         return None if value is None else Answer.from_json(value)
 
     def _append(self, kind: str, key: str, payload: Mapping[str, Any]) -> bool:
-        return self._inbox.append(self._round_id, f"{self._desk}-{kind}", key, payload)
+        try:
+            return self._inbox.append(self._round_id, f"{self._desk}-{kind}", key, payload)
+        except ManifestError as error:
+            raise PageError(f"It cannot be kept: {error}.") from error
 
     def _read(self, kind: str) -> dict[str, dict[str, Any]]:
         return self._inbox.read(self._round_id, f"{self._desk}-{kind}")

@@ -64,6 +64,12 @@ def test_several_regions_of_a_page_are_one_mask():
     assert len(marks.masks[0]) == 2
 
 
+def test_pictures_without_end_are_not_unpacked():
+    marks = read_marks([brushed(LEFT, id=f"stroke-{number}") for number in range(201)], VIEW)
+    with pytest.raises(PageError, match="Page 1 holds 201 masks"):
+        marks.mask(0, VIEW)
+
+
 def test_a_digest_changes_with_the_picture_and_nothing_else():
     one = read_marks([brushed(LEFT, id="a"), click(5, 5)], VIEW)
     same = read_marks([brushed(LEFT, id="z"), text("cmd", ["p"])], VIEW)
@@ -145,6 +151,7 @@ def without(entry: dict, key: str) -> dict:
     ("result", "named"),
     [
         (None, "list of regions"),
+        ([{}] * 20_001, "20001 regions"),
         ({"result": []}, "list of regions"),
         ([5], "Entry 0"),
         ([without(brushed(LEFT), "id")], "Entry 0"),

@@ -11,6 +11,7 @@ import pytest
 from annotation.errors import SiteError
 from annotation.pages.marks import mask_region
 from annotation.pages.views import TaskLimits
+from storage.inbox import Inbox
 from storage.masks import decode
 from tests.annotation.studio.conftest import ROUND, Round, block, rle, verdict_result
 
@@ -170,6 +171,16 @@ class TestCollecting:
         raw = studio_round.inbox.read(ROUND, "annotation-raw")
         assert [value["annotation"]["result"] for value in raw.values()] == [annotation["result"]]
 
+    def test_what_is_too_large_to_be_kept_is_refused_and_holds_up_nobody(self, studio_round: Round):
+        items = [studio_round.item(), studio_round.item(task_id="n-annotate-1")]
+        studio_round.exchange(*items)
+        studio_round.inbox = Inbox(studio_round.store, max_bytes=20_000)
+        studio_round.studio.submit("m-annotate-1", ANN, [{"id": "x" * 20_000}])
+        right = studio_round.page_result(studio_round.published(), ticket_id="n-annotate-1")
+        studio_round.studio.submit("n-annotate-1", ANN, right)
+        assert [one.task_id for one in studio_round.exchange(*items)] == ["n-annotate-1"]
+        assert "the limit is 20000" in studio_round.studio.notice("m-annotate-1")
+
     def test_a_skip_is_kept_and_the_task_stays_open(self, studio_round: Round):
         studio_round.exchange(studio_round.item())
         studio_round.studio.submit("m-annotate-1", ANN, [], was_cancelled=True)
@@ -298,6 +309,30 @@ class TestVerification:
         (submission,) = studio_round.exchange(item)
         assert (submission.actor, submission.task_id) == (VERA, "m-verify-1")
         assert submission.verdict is not None and submission.verdict.verdict == "rejected"
+
+    @pytest.mark.parametrize(
+        ("author", "saved_by"),
+        [
+            ({"id": 7, "email": VERA}, 3),
+            ({"id": 7, "email": VERA}, None),
+            ({"id": 7, "email": "Deleted"}, 7),
+            (None, None),
+        ],
+    )
+    def test_a_verdict_that_its_author_did_not_give_does_not_count(
+        self, studio_round: Round, author, saved_by
+    ):
+        item = studio_round.verification()
+        studio_round.exchange(item)
+        forged = studio_round.studio.submit(
+            "m-verify-1", VERA, verdict_result("satisfactory"), completed_by=author, updated_by=saved_by
+        )
+        assert studio_round.exchange(item) == []
+        assert "not its author" in studio_round.studio.notice("m-verify-1")
+        forged |= {"completed_by": {"id": 7, "email": VERA}, "updated_by": 7, "lead_time": 31.0}
+        studio_round.studio.update(forged, verdict_result("satisfactory"))
+        (submission,) = studio_round.exchange(item)
+        assert submission.actor == VERA
 
     def test_a_valid_verdict_on_the_first_asking_still_counts_and_ends_the_second(self, studio_round: Round):
         item = studio_round.verification()
