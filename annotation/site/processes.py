@@ -34,7 +34,7 @@ __all__ = [
 DETACHED = '"$@" </dev/null >>"$0" 2>&1 & echo $!'
 """The shell ends at once, so nobody is the process's parent and no terminal is near it; $0 is the log."""
 
-SAME_TIME_S = 5.0  # a corrected clock moves what the system says about a process's start
+SAME_TIME_S = 5.0  # the system tells the time of its own start in whole seconds
 LARGEST_LOG_BYTES = 10_000_000
 TAIL_LINES = 12
 PAUSE_S = 0.2
@@ -74,7 +74,8 @@ def start(launch: Launch) -> Process:
     )
     pid = int(done.stdout)
     try:
-        return Process(pid, psutil.Process(pid).create_time(), launch.fingerprint)
+        created = psutil.Process(pid).create_time()
+        return Process(pid, created, launch.fingerprint, booted=psutil.boot_time())
     except psutil.NoSuchProcess:
         raise _died(launch) from None
 
@@ -143,7 +144,8 @@ def tail(log: Path, lines: int) -> list[str]:
 def _find(process: Process) -> psutil.Process | None:
     try:
         found = psutil.Process(process.pid)
-        same = abs(found.create_time() - process.created) < SAME_TIME_S
+        moved = psutil.boot_time() - (process.booted or psutil.boot_time())
+        same = abs(found.create_time() - process.created - moved) < SAME_TIME_S
         return found if same and _is_alive(found) else None
     except psutil.NoSuchProcess:
         return None

@@ -66,6 +66,9 @@ class Process:
     pid: int
     created: float  # seconds since 1970, as the operating system says
     fingerprint: str = ""  # of how it was started
+    booted: float = (
+        0.0  # when the machine was started, as told then: a corrected clock moves this and `created` alike
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,15 @@ def test_another_process_of_the_same_number_is_left_alone() -> None:
     assert not processes.stop(stranger)
 
 
+def test_a_corrected_clock_makes_nobody_a_stranger(
+    launch: Launch, started: Callable[[Launch], Process]
+) -> None:
+    process = started(launch)
+    before = replace(process, created=process.created - 3600.0, booted=process.booted - 3600.0)
+    assert processes.is_running(before)
+    assert not processes.is_running(replace(process, created=process.created - 3600.0))
+
+
 def test_one_that_dies_says_its_last_words(launch: Launch, started: Callable[[Launch], Process]) -> None:
     doomed = replace(
         launch, command=[sys.executable, "-c", "import time; time.sleep(0.3); raise SystemExit('no disk')"]
