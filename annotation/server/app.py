@@ -21,7 +21,7 @@ from annotation.errors import PageError
 from annotation.pages.events import EventLog, StudioEvent
 from annotation.pages.tickets import TicketStore
 from annotation.server.answering import Answering, Outcome
-from annotation.server.auth import BodyError, basic_matches, read_body, secret_matches
+from annotation.server.auth import BodyError, RateLimit, basic_matches, read_body, secret_matches
 from annotation.server.config import ServerConfig
 from annotation.server.desk import Desk, OpenSitting
 from annotation.server.label_studio import DraftError, DraftSource
@@ -85,6 +85,7 @@ class _Server:
         self._worker = Worker(queue=config.queue, idle=self._desk.warm)
         self._answering = Answering(self._desk, self._worker, drafts, config=config)
         self._watcher = Watcher(self._answering, self._desk, self._worker, drafts, events, config=config)
+        self._hints = RateLimit(per_s=config.rate_per_s, burst=config.rate_burst)
         self._metrics = Metrics()
         self._metrics.gauge("queue_length", "Jobs that wait for the network.", lambda: self._worker.waiting)
         self._metrics.gauge("sittings", "Sittings in memory.", lambda: len(self._desk))
@@ -104,7 +105,9 @@ class _Server:
             await asyncio.to_thread(self._worker.close)
 
     async def health(self) -> Response:
-        """Label Studio asks often, and waits one second."""
+        """Label Studio asks often, and waits one second. `engine studio up` starts anew what is not well."""
+        if not self._worker.alive:
+            return _json({"status": "DOWN"}, status=503)
         return _json({"status": "UP", "model_version": self._config.model_version})
 
     async def setup(self, request: Request) -> Response:
@@ -155,8 +158,11 @@ class _Server:
             call = read_webhook(body)
         except PageError as error:
             return _json({"error": str(error)}, status=400)
-        task = BackgroundTask(self._submitted, call) if call and call.action in _SUBMITS else None
+        task = BackgroundTask(self._submitted, call) if call is not None and self._wants(call) else None
         return Response(b"{}", media_type="application/json", background=task)
+
+    def _wants(self, call: WebhookCall) -> bool:
+        return call.action in _SUBMITS and self._hints.allows(call.ticket_id, time.monotonic())
 
     async def _submitted(self, call: WebhookCall) -> None:
         """Write down when work was handed in; truth is what the round collects from Label Studio."""

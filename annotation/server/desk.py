@@ -56,6 +56,7 @@ class Desk:
         self._tickets: OrderedDict[_Key, Ticket] = OrderedDict()
         self._sittings: OrderedDict[_Key, Sitting] = OrderedDict()
         self._busy: set[_Key] = set()
+        self._byte_size = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -64,10 +65,8 @@ class Desk:
 
     @property
     def byte_size(self) -> int:
-        """Bytes of all sittings, roughly."""
-        with self._lock:
-            sittings = list(self._sittings.values())
-        return sum(sitting.byte_size + _SITTING_BYTES for sitting in sittings)
+        """Bytes of all sittings, roughly, when somebody came or went last. Any thread."""
+        return self._byte_size
 
     def ticket(self, round_id: str, ticket_id: str) -> Ticket:
         """A ticket, which never changes, read once. PageError (TicketError) if there is none. Any thread."""
@@ -125,6 +124,7 @@ class Desk:
         if spoilt:
             with self._lock:
                 self._sittings.pop(key, None)
+        self._measure()
 
     def warm(self) -> bool:
         """Let the sitting used last prepare one more frame; False if it has nothing to prepare."""
@@ -161,7 +161,7 @@ class Desk:
             lambda: self._events.append(ticket.round_id, self._adoption(ticket, draft.user, stranger.token))
         )
         with self._lock:
-            del self._sittings[ticket.ticket_id, ""]
+            self._sittings.pop((ticket.ticket_id, ""), None)  # closed for memory meanwhile, perhaps
             known = self._sittings.pop((ticket.ticket_id, draft.user), None)
             if known is None:
                 stranger.person = draft.user
@@ -203,9 +203,14 @@ class Desk:
     def _is_recent(self, at: float) -> bool:
         return self._clock() - at <= self._config.stranger_s
 
+    def _measure(self) -> int:
+        """Count the bytes of all sittings; nowhere but in the worker's thread, which alone changes them."""
+        self._byte_size = sum(sitting.byte_size + _SITTING_BYTES for sitting in self._sittings.values())
+        return self._byte_size
+
     def _close_some(self) -> None:
         """Close the least recently used sittings until the rest fits; never one that is at work."""
-        while self.byte_size > self._config.session_bytes:
+        while self._measure() > self._config.session_bytes:
             idle = next((key for key in self._sittings if key not in self._busy), None)
             if idle is None:
                 return

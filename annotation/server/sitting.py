@@ -45,6 +45,8 @@ __all__ = ["Reply", "Sitting", "prompt_key"]
 BoolMask = npt.NDArray[np.bool_]
 
 _STILL_ABSENT = "This page is marked absent. Take the mark off if the object is here: press x."
+_TICK_S = 1e-3
+"""Between two events at least: the log is read by time, and clocks are set back at times."""
 _DIRECTIONS: Mapping[str, Direction] = {"forward": "forward", "backward": "backward", "both": "both"}
 
 
@@ -102,6 +104,7 @@ class Sitting:
         self.history = History.of(self.view, [session.standing(page) for page in range(len(self.view))])
         self.looks = Looks(self.view)
         self.last_answer = clock()
+        self._written_at = 0.0
         self._events = events
         self._clock = clock
         self._settle_s = settle_s
@@ -118,6 +121,7 @@ class Sitting:
 
     def catch_up(self, events: Sequence[StudioEvent]) -> None:
         """Stand where these events, which happened before, lead to."""
+        self._written_at = max((event.at for event in events), default=0.0)
         touched = self.history.replay(events)
         self.session.restore({page: self.history[page].current.standing for page in sorted(touched)})
 
@@ -301,7 +305,7 @@ class Sitting:
         left = {self.view.frame_of(place): self.session.standing(place) for place in changed}
         event = StudioEvent(
             event_id=f"{self.token}-{uuid.uuid4().hex[:12]}",
-            at=self._clock(),
+            at=max(self._clock(), self._written_at + _TICK_S),
             ticket_id=self.ticket.ticket_id,
             person=self.person,
             kind=kind,
@@ -312,7 +316,8 @@ class Sitting:
         )
         yield Aside(lambda: self._events.append(self.ticket.round_id, event))
         self.history.apply(event)
-        self.last_answer = event.at
+        self._written_at = event.at
+        self.last_answer = self._clock()
 
     def _remark(self, page: int) -> str | None:
         """What a person must know about an answer that the picture does not show."""

@@ -16,7 +16,7 @@ from annotation.server.config import ServerConfig
 from annotation.server.desk import Desk
 from annotation.server.label_studio import DraftSource
 from annotation.server.wire import Draft
-from annotation.server.worker import BusyError, Job, Worker
+from annotation.server.worker import BusyError, ExpiredError, Job, Worker
 from storage.errors import EngineError
 
 __all__ = ["Watcher"]
@@ -51,11 +51,17 @@ class Watcher:
         while True:
             await asyncio.sleep(self._config.watch_s)
             for key in list(self._answering.activity):
-                await self.look(*key)
+                try:
+                    await self.look(*key)
+                except Exception:  # one look that failed must not end all others
+                    _LOG.exception("looking at the drafts of %s failed", key[1])
 
     async def look(self, round_id: str, ticket_id: str) -> None:
         """Look at one ticket's drafts, if it is active and they did not come with a request just now."""
-        when, task_id = self._answering.activity[round_id, ticket_id]
+        found = self._answering.activity.get((round_id, ticket_id))
+        if found is None:
+            return  # forgotten while others were looked at
+        when, task_id = found
         quiet_s = time.monotonic() - when
         if quiet_s > self._config.active_s:
             self._forget(round_id, ticket_id)
@@ -89,7 +95,7 @@ class Watcher:
         try:
             future = self._worker.submit(ticket_id, follow, deadline=time.monotonic() + _FOLLOW_S)
             await asyncio.wrap_future(future)
-        except BusyError:
+        except (BusyError, ExpiredError):
             return  # the next request brings the draft again
 
     def _forget(self, round_id: str, ticket_id: str) -> None:

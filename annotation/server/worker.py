@@ -103,6 +103,11 @@ class Worker:
         self._thread.start()
 
     @property
+    def alive(self) -> bool:
+        """Whether jobs are done at all."""
+        return self._thread.is_alive()
+
+    @property
     def waiting(self) -> int:
         """How many jobs wait for their first turn."""
         return len(self._waiting)

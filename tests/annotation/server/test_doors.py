@@ -155,6 +155,31 @@ def test_health_answers_whatever_the_worker_does(make_world):
     run(story())
 
 
+def test_a_server_that_cannot_work_any_more_is_not_well(make_world):
+    async def story():
+        world = make_world(phase=1)
+        async with world:
+            pass  # ends the worker's thread
+        transport = httpx.ASGITransport(world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://model") as client:
+            response = await client.get("/health")
+        assert (response.status_code, response.json()["status"]) == (503, "DOWN")
+
+    run(story())
+
+
+def test_webhooks_of_a_ticket_are_written_down_only_so_often(make_world):
+    async def story():
+        async with make_world(phase=1) as world:
+            await world.restart(rate_burst=2, rate_per_s=0.001)
+            for _ in range(4):
+                response = await world.client.post("/webhook", json=submitted(world), headers=HOOK)
+                assert response.status_code == 200
+            assert len(world.log("submit")) == 2
+
+    run(story())
+
+
 def test_the_webhook_writes_down_when_work_was_handed_in(make_world):
     async def story():
         async with make_world(phase=1) as world:

@@ -506,6 +506,22 @@ def test_who_goes_on_with_what_they_handed_in_is_known(make_world, author, known
     run(story())
 
 
+def test_a_clock_that_is_set_back_mixes_up_nothing(make_world):
+    async def story():
+        async with make_world(phase=1) as world:
+            page = world.page()
+            for x in (18, 20, 22, 24):
+                await page.click(1, x, 30)
+                world.clock.wait(-0.7)
+            before = world.sessions[0].standing(1)
+            assert [event.x for event in world.log("click")] == [18, 20, 22, 24]
+            await world.restart()
+            await page.enter(5, "?", save=False)
+            assert world.sessions[1].standing(1) == before
+
+    run(story())
+
+
 def test_a_sitting_that_was_closed_for_memory_goes_on_where_it_was(make_world):
     async def story():
         async with make_world(phase=1) as world:

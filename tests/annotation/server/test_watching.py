@@ -47,6 +47,29 @@ def test_painting_alone_is_written_down_as_it_is_saved(make_world):
     run(story())
 
 
+def test_a_look_that_fails_is_not_the_last_one(make_world, monkeypatch):
+    async def story():
+        async with make_world(phase=1) as world:
+            await world.restart(watch_s=0.05)
+            page = world.page()
+            await page.click(0, 18, 30)
+            looks, drafts = [], world.drafts
+
+            async def failing(task_id: int) -> Any:
+                looks.append(task_id)
+                if len(looks) == 1:
+                    raise RuntimeError("nobody thought of this")
+                return await drafts(task_id)
+
+            monkeypatch.setattr(world, "drafts", failing)
+            page.paint(1, disc(30, 30, 5))
+            world.clock.wait(5)
+            page.save()
+            await until(lambda: len(world.log("brush")) == 1)
+
+    run(story())
+
+
 def test_tickets_that_nobody_is_at_are_left_alone(make_world):
     async def story():
         async with make_world(phase=1) as world:
