@@ -53,7 +53,7 @@ class Watcher:
             for key in list(self._answering.activity):
                 try:
                     await self.look(*key)
-                except Exception:  # one look that failed must not end all others
+                except Exception:  # noqa: BLE001 - one look that failed must not end all others
                     _LOG.exception("looking at the drafts of %s failed", key[1])
 
     async def look(self, round_id: str, ticket_id: str) -> None:
