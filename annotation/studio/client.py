@@ -71,7 +71,7 @@ class StudioClient:
     def task(self, task_id: int) -> dict[str, Any] | None:
         """A task with all its annotations, as received; None if it was deleted."""
         try:
-            with self._reaching():
+            with self._reaching(f" for task {task_id}"):
                 found: dict[str, Any] = self._sdk.tasks.with_raw_response.get(task_id).response.json()
         except _NotFound:
             return None
@@ -121,7 +121,7 @@ class StudioClient:
         return build(base_url=self.url, api_key=self._token, httpx_client=self._http)
 
     @contextmanager
-    def _reaching(self) -> Iterator[None]:
+    def _reaching(self, what: str = "") -> Iterator[None]:
         from label_studio_sdk.core import ApiError
 
         try:
@@ -134,12 +134,20 @@ class StudioClient:
         except ApiError as error:
             kind = _NotFound if error.status_code == HTTPStatus.NOT_FOUND else SiteError
             raise kind(
-                f"Label Studio at {self.url} refused a request ({error.status_code}): {error.body!s:.300}"
+                f"Label Studio at {self.url} refused a request{what} ({error.status_code}): {_said(error.body)}. "
+                "If something of the engine's is gone or damaged there, `engine studio up` mends it; else see "
+                "`engine studio logs`."
             ) from error
 
 
 class _NotFound(SiteError):
     """What was asked for is not there, or not any more."""
+
+
+def _said(body: object) -> str:
+    """What Label Studio says is wrong; its pages for browsers say nothing."""
+    text = str(body.get("detail") or body) if isinstance(body, Mapping) else str(body).strip()
+    return "no reason given" if text.startswith("<") else text[:300].rstrip(".")
 
 
 def _query(round_id: str, since: datetime | None) -> dict[str, Any]:

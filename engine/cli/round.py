@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from rich.live import Live
 from rich.status import Status
 
+from annotation.site import SiteError
 from engine.cli.queues import queue_tables
 from engine.cli.show import complain, next_step, out, say
 from engine.errors import SettingsError
@@ -91,11 +92,17 @@ def _run_flows(home: EngineHome, opening: RoundOpening) -> None:
 def _until_closed(home: EngineHome, opening: RoundOpening, run: Run, *, wait: bool) -> int:
     watch = _watch_people if people_kind(opening) == "label-studio" else _pause
     while True:
-        run(opening)
-        standing = round_status(home, opening)
-        if standing.state == "closed" or standing.is_running or not wait:
-            return _conclude(standing)
-        watch(home, opening)
+        try:
+            run(opening)
+            standing = round_status(home, opening)
+            if standing.state == "closed" or standing.is_running or not wait:
+                return _conclude(standing)
+            watch(home, opening)
+        except SiteError as error:
+            if not wait:
+                raise
+            complain(f"{error} Trying again in {POLL_PEOPLE_S:g} s.")
+            _pause(home, opening)
 
 
 def _pause(home: EngineHome, opening: RoundOpening) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
+from annotation.site import SiteError
 from annotation.studio.queues import Holding, Mending, Queue, Queues, Throughput
 from engine.cli import round as round_command
 from engine.cli.queues import age, queue_tables
 from engine.home import EngineHome
 from engine.machine import open_round
+from engine.status import round_status
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -74,3 +77,25 @@ def test_waiting_ends_when_somebody_has_handed_in(home: EngineHome, monkeypatch:
     monkeypatch.setattr(round_command, "LOOK_S", 0.0)
     round_command._watch_people(home, open_round(home, phase=1))
     assert next(seen, None) is None
+
+
+def test_waiting_outlasts_a_site_that_is_down(
+    home: EngineHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    opening, calls = open_round(home, phase=1, annotators="simulated"), []
+
+    def run(opening: object) -> None:
+        calls.append(opening)
+        if len(calls) == 1:
+            raise SiteError("Label Studio does not answer.")
+
+    monkeypatch.setattr(round_command, "POLL_PEOPLE_S", 0.0)
+    monkeypatch.setattr(round_command, "_conclude", lambda standing: round_command.WAITING)
+    with pytest.raises(SiteError):
+        round_command._until_closed(home, opening, run, wait=False)
+    calls.clear()
+    closed = round_status(home, opening)
+    monkeypatch.setattr(round_command, "round_status", lambda *_: replace(closed, state="closed"))
+    assert round_command._until_closed(home, opening, run, wait=True) == round_command.WAITING
+    assert len(calls) == 2
+    assert "does not answer. Trying again" in capsys.readouterr().err

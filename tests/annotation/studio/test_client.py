@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from annotation.site import SiteError
-from annotation.studio.client import StudioClient
+from annotation.studio.client import StudioClient, _said
 from tests.servers import free_ports
 
 
@@ -60,8 +60,22 @@ def test_a_task_that_is_gone_is_none_and_removing_it_again_is_fine(asked: tuple[
     client, _ = asked
     assert client.task(7) is None
     client.delete_task(7)
-    with pytest.raises(SiteError, match=r"refused a request \(404\): .*none"):
+    with pytest.raises(SiteError, match=r"refused a request \(404\): none\. .*engine studio up"):
         client.set_data(7, {})
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"detail": "No Project matches.", "exc_info": None}, "No Project matches"),
+        ({"name": ["too short"]}, "{'name': ['too short']}"),
+        ("\n\n<!doctype html>\n<html>", "no reason given"),
+        ("Bad Gateway", "Bad Gateway"),
+        (None, "None"),
+    ],
+)
+def test_what_label_studio_says_is_said_in_one_line(body: object, said: str):
+    assert _said(body) == said
 
 
 def test_changes_are_asked_for_from_a_millisecond_before(asked: tuple[StudioClient, list[str]]):
