@@ -24,7 +24,9 @@ REVISIT_EVERY = 3
 """Every third click comes back to a page that was clicked on before."""
 
 _OPENED = "task => window.Htx?.task?.id === task && Htx.annotationStore.selected && !Htx.isLoading"
+_TURN = "number => Htx.annotationStore.selected.names.get('frames').setCurrentImage(number)"
 _STRIDE = 0.381966  # of the clip: pages in an order that jumps about
+_MARGIN_PX = 5  # to the mask: pixels of the screen are not those of the frame
 _RINGS = (0.88, 0.6, 1.35)  # of the disc's radius; outside, the click takes away
 _TURNS = 16
 
@@ -63,7 +65,7 @@ def measure_clicks(
 ) -> Iterator[ClickRow]:
     """Click `count` times, each after a pause in which a person would look."""
     for number, (where, returned) in enumerate(plan(work.clip.frames, count)):
-        page.turn_to(where)
+        turn_to(page, where)
         page.take("click")
         x, y, positive = _free_point(page, work, where, first_turn=number)
         time.sleep(pause_s)
@@ -81,6 +83,12 @@ def measure_clicks(
             after.model_s - before.model_s,
             load_average(),
         )
+
+
+def turn_to(page: AnnotationPage, number: int) -> None:
+    """Open a page at once; with the keys it takes a turn for each page between."""
+    page.page.evaluate(_TURN, number)
+    page.turn_to(number)
 
 
 def press(page: AnnotationPage, x: float, y: float, *, positive: bool = True) -> None:
@@ -118,7 +126,11 @@ def _free_point(
     for share in _RINGS:
         for turn in range(_TURNS):
             x, y = work.clip.on_ring(where, share=share, turn=(first_turn * 5 + turn) / _TURNS)
-            inside = 0 <= x < work.clip.width and 0 <= y < work.clip.height
-            if inside and not shown[int(y), int(x)]:
+            inside = _MARGIN_PX <= x < work.clip.width and _MARGIN_PX <= y < work.clip.height
+            if inside and not shown[_around(y), _around(x)].any():
                 return x, y, share < 1
     raise RuntimeError(f"the mask of page {where} covers all of the disc and what is around it")
+
+
+def _around(place: float) -> slice:
+    return slice(int(place) - _MARGIN_PX, int(place) + _MARGIN_PX + 1)

@@ -36,6 +36,7 @@ _WATCH = """([page, patience]) => {
       seen.answered ??= entry.responseEnd;
     }
   });
+  performance.clearResourceTimings();  // a full buffer is told nothing more
   network.observe({type: "resource"});
 
   const lookAt = (region, now) => {
