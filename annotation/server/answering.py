@@ -81,7 +81,7 @@ class _NotSavedError(Exception):
 
 
 class Answering:
-    """Answers prompts. `clock` is the time of day, for events; deadlines run on a clock that never jumps."""
+    """Answers prompts. Deadlines run on a clock that never jumps."""
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ import httpx
 
 from annotation.errors import SiteError
 
-__all__ = ["StudioClient", "TaskHead"]
+__all__ = ["StudioClient", "TaskError", "TaskHead"]
 
 _HEAD = "id,data,created_at,updated_at,draft_exists,annotations_ids"
 _PAGE_SIZE = 100
@@ -69,9 +69,9 @@ class StudioClient:
                 yield _head(project, task)
 
     def task(self, task_id: int) -> dict[str, Any] | None:
-        """A task with all its annotations, as received; None if it was deleted."""
+        """A task with all its annotations, as received; None if it was deleted, TaskError if it cannot be read."""
         try:
-            with self._reaching(f" for task {task_id}"):
+            with self._reaching(task_id):
                 found: dict[str, Any] = self._sdk.tasks.with_raw_response.get(task_id).response.json()
         except _NotFound:
             return None
@@ -121,7 +121,7 @@ class StudioClient:
         return build(base_url=self.url, api_key=self._token, httpx_client=self._http)
 
     @contextmanager
-    def _reaching(self, what: str = "") -> Iterator[None]:
+    def _reaching(self, task_id: int | None = None) -> Iterator[None]:
         from label_studio_sdk.core import ApiError
 
         try:
@@ -132,12 +132,18 @@ class StudioClient:
                 "Run `engine studio up`, then the same command again; nothing is lost."
             ) from error
         except ApiError as error:
-            kind = _NotFound if error.status_code == HTTPStatus.NOT_FOUND else SiteError
+            kind, what = (SiteError, "") if task_id is None else (TaskError, f" for task {task_id}")
+            if error.status_code == HTTPStatus.NOT_FOUND:
+                kind = _NotFound
             raise kind(
                 f"Label Studio at {self.url} refused a request{what} ({error.status_code}): {_said(error.body)}. "
                 "If something of the engine's is gone or damaged there, `engine studio up` mends it; else see "
                 "`engine studio logs`."
             ) from error
+
+
+class TaskError(SiteError):
+    """Label Studio fails over one task; the others are not concerned."""
 
 
 class _NotFound(SiteError):

@@ -16,7 +16,7 @@ from annotation.errors import PageError, RecordError, TicketError
 from annotation.pages.events import EventLog
 from annotation.pages.tickets import Ticket, TicketStore
 from annotation.studio.answers import read_answer
-from annotation.studio.client import StudioClient, TaskHead
+from annotation.studio.client import StudioClient, TaskError, TaskHead
 from annotation.studio.ledger import Ledger, Received
 from annotation.studio.notices import notice, with_refusal, wrong_person_notice
 from storage.errors import ObjectNotFound
@@ -79,15 +79,24 @@ class Collector:
         self._round_id = round_id
         self._idle_s = idle_s
 
-    def collect(self, projects: Iterable[int]) -> None:
-        """Take in everything new in these projects."""
-        for project in projects:
-            since = self._polled.since(project)
-            heads = list(self._client.tasks(project, round_id=self._round_id, since=since))
-            for head in sorted(heads, key=lambda head: head.updated_at):
-                self._take(head)
-            if heads:
-                self._polled.until(project, max(head.updated_at for head in heads))
+    def collect(self, projects: Iterable[int]) -> list[TaskError]:
+        """Take in everything new in these projects; returns what is wrong with tasks that cannot be read."""
+        return [error for project in projects for error in self._collect(project)]
+
+    def _collect(self, project: int) -> list[TaskError]:
+        since = self._polled.since(project)
+        heads = list(self._client.tasks(project, round_id=self._round_id, since=since))
+        errors = [error for head in sorted(heads, key=_changed) if (error := self._try(head))]
+        if heads and not errors:  # else all of them are looked at again
+            self._polled.until(project, max(map(_changed, heads)))
+        return errors
+
+    def _try(self, head: TaskHead) -> TaskError | None:
+        try:
+            self._take(head)
+        except TaskError as error:
+            return error
+        return None
 
     def _take(self, head: TaskHead) -> None:
         if not head.annotations and head.updated_at - head.created_at < _AS_IMPORTED:
@@ -137,6 +146,10 @@ class Collector:
             return wrong_person_notice(text)
         reasons = [reason for received in present if (reason := ledger.refusal(received))]
         return with_refusal(text, reasons[-1]) if reasons else text
+
+
+def _changed(head: TaskHead) -> datetime:
+    return head.updated_at
 
 
 def _received(ticket: Ticket, task: Mapping[str, Any]) -> list[Received]:

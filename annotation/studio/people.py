@@ -64,9 +64,12 @@ class LabelStudioPeople:
         )
 
     def exchange(self, open_items: Sequence[WorkItem]) -> Iterator[Submission]:
-        """Take in what is new, hand on what is complete, and publish what people can do next."""
+        """Take in what is new, hand on what is complete, and publish what people can do next.
+
+        Raises TaskError at the very end if a task could not be read.
+        """
         projects = sorted({self._projects[page_kind(item)] for item in open_items})
-        self._collector.collect(projects)
+        unreadable = self._collector.collect(projects)
         published = Published(
             head for project in projects for head in self._client.tasks(project, round_id=self._round_id)
         )
@@ -77,6 +80,8 @@ class LabelStudioPeople:
             else:
                 self._publisher.withdraw(item.task_id, published)
                 yield standing
+        if unreadable:
+            raise unreadable[0]
 
     def _asking(self, item: WorkItem) -> Asking:
         ledger = self._ledger(item.desk)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from annotation.studio.client import StudioClient, TaskHead
+from annotation.studio.client import StudioClient, TaskError, TaskHead
 from annotation.studio.collecting import Polled
 from annotation.studio.effort import working_s
 from annotation.studio.ledger import Answer, Ledger, content_hash
@@ -186,7 +186,11 @@ class QueueReader:
                 yield from self._changed(what, holder, answer)
 
     def _changed(self, what: str, head: TaskHead, answer: Answer) -> Iterator[str]:
-        task = self._client.task(head.id) or {}
+        try:
+            task = self._client.task(head.id) or {}
+        except TaskError as error:
+            yield f"{what}: {error}"
+            return
         for raw in task.get("annotations") or ():
             if raw["id"] == answer.annotation_id and content_hash(raw) != answer.content:
                 yield f"{what} was changed in Label Studio after it had been accepted; the change does not count"

@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from annotation.errors import SiteError
-from annotation.studio.client import TaskHead
+from annotation.studio.client import TaskError, TaskHead
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class FakeStudio:
-    """Tasks, annotations and drafts; every act takes a second. `down`: it does not answer."""
+    """Tasks, annotations and drafts; every act takes a second.
+
+    `down`: it does not answer. `unreadable`: tasks over which it fails.
+    """
 
     url = "http://studio"
 
@@ -23,6 +26,7 @@ class FakeStudio:
         self.down = False
         self.imports = 0
         self.writes = 0
+        self.unreadable: set[int] = set()
         self._tasks: dict[int, dict[str, Any]] = {}
         self._next_id = 0
 
@@ -43,6 +47,8 @@ class FakeStudio:
 
     def task(self, task_id: int) -> dict[str, Any] | None:
         self._answering()
+        if task_id in self.unreadable:
+            raise TaskError(f"refused a request for task {task_id}")
         return copy.deepcopy(self._tasks.get(task_id))
 
     def drafts(self, task_id: int) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 from annotation.errors import SiteError
 from annotation.pages.marks import mask_region
 from annotation.pages.views import TaskLimits
+from annotation.studio.client import TaskError
 from storage.inbox import Inbox
 from storage.masks import decode
 from tests.annotation.studio.conftest import ROUND, Round, block, rle, verdict_result
@@ -215,6 +216,8 @@ class TestCollecting:
         assert studio_round.exchange(*items) == accepted
         changed, deleted, gone = studio_round.queues().audit()
         assert "was changed" in changed and "was deleted" in deleted and "its task was deleted" in gone
+        studio_round.studio.unreadable.add(mine[0]["task"])
+        assert "refused a request" in studio_round.queues().audit()[0]
 
     def test_nothing_is_lost_when_label_studio_goes_down_in_between(self, studio_round: Round, monkeypatch):
         items = [studio_round.item(task_id="m-annotate-1"), studio_round.item(task_id="n-annotate-1")]
@@ -233,6 +236,22 @@ class TestCollecting:
             patch.setattr(studio_round.studio, "task", failing)
             studio_round.exchange(*items)
         studio_round.studio.down = False
+        assert [one.task_id for one in studio_round.exchange(*items)] == ["m-annotate-1", "n-annotate-1"]
+
+    def test_a_task_over_which_label_studio_fails_holds_up_no_other(self, studio_round: Round):
+        items = [studio_round.item(), studio_round.item(task_id="n-annotate-1")]
+        studio_round.exchange(*items)
+        for item in items:
+            result = studio_round.page_result(studio_round.published(), ticket_id=item.task_id)
+            studio_round.studio.submit(item.task_id, ANN, result)
+        (broken,) = studio_round.studio.find("m-annotate-1")
+        studio_round.studio.unreadable.add(broken["id"])
+        for _ in range(2):
+            came = studio_round.people().exchange(items)
+            assert next(came).task_id == "n-annotate-1"
+            with pytest.raises(TaskError, match=f"task {broken['id']}"):
+                next(came)
+        studio_round.studio.unreadable.clear()
         assert [one.task_id for one in studio_round.exchange(*items)] == ["m-annotate-1", "n-annotate-1"]
 
     def test_tasks_of_somebody_else_in_the_project_are_left_alone(self, studio_round: Round):
