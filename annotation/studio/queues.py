@@ -228,16 +228,20 @@ def _throughput(answers: Iterable[Answer], now: datetime) -> Iterator[Throughput
 
 
 def _other_roles(answers: Mapping[str, Answer], roles: Mapping[str, str]) -> Iterator[str]:
-    """Who did what they were not invited for. It counts, as long as nobody judges their own masks."""
+    """Who did what they were not invited for. It counts, as long as nobody judges their own masks.
+
+    Any member can let others in with Label Studio's own link; them the engine has not invited.
+    """
     found: Counter[tuple[str, str, str]] = Counter()
     for answer in answers.values():
         person, work = answer.submission.actor, _work_done(answer)
         role = roles.get(person, "")
-        fits = {"annotator": ("select", "annotate"), "verifier": ("verify",)}.get(role, WORKS)
-        if work not in fits:
+        fits = {"annotator": ("select", "annotate"), "verifier": ("verify",)}.get(role, ())
+        if roles and work not in fits:
             found[person, role, work] += 1
     for (person, role, done), count in sorted(found.items()):
-        yield f"{person} was invited as {role} and handed in {count} of kind `{done}`; it counts"
+        how = f"was invited as {role}" if role else "was not invited with `engine studio invite`"
+        yield f"{person} {how} and handed in {count} of kind `{done}`; it counts"
 
 
 def _doubtful_times(answers: Mapping[str, Answer]) -> Iterator[str]:

@@ -377,6 +377,9 @@ class TestVerification:
         assert len(studio_round.exchange(item)) == 1
         (warning,) = studio_round.queues({BOB: "annotator"}).read().warnings
         assert "bob@x.org was invited as annotator" in warning
+        (warning,) = studio_round.queues({VERA: "verifier"}).read().warnings
+        assert "bob@x.org was not invited" in warning
+        assert studio_round.queues({BOB: "verifier"}).read().warnings == ()
 
 
 class TestWindows:
