@@ -38,6 +38,7 @@ _LOG = logging.getLogger("engine.model_server")
 _FAILED = "Something went wrong here; what, is in the model server's log. Do it once more."
 _LATE = "This took too long. Do it once more."
 _NOT_SAVED = "Your last strokes have not arrived yet. Type the command once more."
+_STOPPED = "The model server has stopped working; nothing is lost. Whoever runs it: engine studio up."
 _TOO_FAST = "This is faster than the model can answer. Wait a moment, then do it once more."
 
 
@@ -132,6 +133,8 @@ class Answering:
         self._note_activity(call, arrived)
         deadline = arrived + self._config.deadline_s
         async with _Turn(self._turns, self._at_turns, call.ticket_id):
+            if not self._worker.alive:
+                raise PageError(_STOPPED)
             if self._worker.full:
                 raise BusyError(self._worker.waiting)
             others = await self._others(call.task_id, ticket, saved)

@@ -14,7 +14,7 @@ import pytest
 
 from annotation.server import ServerConfig
 from annotation.server.auth import RateLimit, basic_matches
-from tests.annotation.server.world import CONFIG, World
+from tests.annotation.server.world import AUTH, CONFIG, World
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
@@ -161,9 +161,12 @@ def test_a_server_that_cannot_work_any_more_is_not_well(make_world):
         async with world:
             pass  # ends the worker's thread
         transport = httpx.ASGITransport(world.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://model") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://model", auth=AUTH) as client:
             response = await client.get("/health")
+            world.client = client
+            told = await world.page().click(0, 18, 30)
         assert (response.status_code, response.json()["status"]) == (503, "DOWN")
+        assert "engine studio up" in told.says
 
     run(story())
 
