@@ -87,7 +87,7 @@ def _measure(
         options.frames, options.clicks, options.pause = [12], 4, 0.5
     blocks: dict[str, str] = {}
     crowds: list[CrowdFigures] = []
-    browser_version = "none"
+    browser_version = ""
     if "clicks" in chosen or "carry" in chosen:
         with _chromium() as browser:
             browser_version = browser.version

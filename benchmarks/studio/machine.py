@@ -19,7 +19,8 @@ def load_average() -> float:
 
 def machine(label_studio: str, database: str, browser: str) -> str:
     """The machine, the day and the versions, in a sentence."""
-    packages = f"Label Studio {label_studio} on {database}, Chromium {browser}, torch {version('torch')}"
+    packages = f"Label Studio {label_studio} on {database}, torch {version('torch')}"
+    packages += f", Chromium {browser}" if browser else ""
     packages += f", Python {platform.python_version()}"
     return (
         f"{processor()}, {os.cpu_count()} cores, {platform.system()}; {packages}; {date.today():%-d %B %Y}."
