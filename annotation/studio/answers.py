@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from annotation.errors import PageError
 from annotation.pages.events import StudioEvent
-from annotation.pages.marks import BAD, PageMarks, read_marks, read_selections, read_verdict
+from annotation.pages.marks import PageMarks, read_marks, read_selections, read_verdict
+from annotation.pages.regions import BAD
 from annotation.pages.tickets import Ticket
 from annotation.pages.views import PageView
 from annotation.studio.effort import annotation_effort, of_person, selection_effort, verdict_effort

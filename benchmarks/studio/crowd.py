@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.pages.marks import SAYS
+from annotation.pages.regions import SAYS
 from benchmarks.studio.bench_site import Work
 from benchmarks.studio.person import Copy, Door, click_region, masks_in
 
