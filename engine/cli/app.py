@@ -295,6 +295,14 @@ def model_evaluate(
     evaluate(_open(context), checkpoint, as_json=as_json)
 
 
+@studio_app.command("install")
+def studio_install(context: typer.Context) -> None:
+    """Install Label Studio in an environment of its own, and start nothing: for images and offline machines."""
+    from engine.cli.studio import install
+
+    install(_home(context))
+
+
 @studio_app.command("up")
 def studio_up(context: typer.Context) -> None:
     """Start the site, or mend it; the first time Label Studio is installed, about 1 GB.

@@ -12,6 +12,7 @@ from typing import Any
 from rich.markup import escape
 
 from annotation.site import read_secrets, read_site
+from annotation.site.environment import ensure_environment
 from annotation.site.lifecycle import ServiceStatus, SiteStatus, down, invite_member, site_status, up
 from annotation.site.processes import tail
 from annotation.site.records import LABEL_STUDIO, MODEL_SERVER, site_folder
@@ -23,6 +24,17 @@ from engine.studio import site_config
 DONE, FAILED = 0, 1
 LOGS = (LABEL_STUDIO, MODEL_SERVER)
 FOLLOW_S = 0.5
+
+
+def install(home: Path) -> None:
+    """Make Label Studio's environment unless it is there; a home with settings need not exist."""
+    settings = home / "engine.toml"
+    studio = load_settings(settings if settings.is_file() else None).studio
+    folder = Path(studio.environment).expanduser() if studio.environment else None
+    with _telling() as tell:
+        environment = ensure_environment(studio.version, folder=folder, tell=tell)
+    say(f"Label Studio {studio.version} is in {environment.folder}")
+    next_step("engine studio up")
 
 
 def take_up(home: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from annotation.site.records import Process, Site, new_secrets, write_secrets, write_site
 from engine.cli import main
-from engine.cli.studio import _once, _rest
+from engine.cli.studio import _once, _rest, install
 from engine.home import create_home
 from engine.settings import Settings, load_settings
 from engine.studio import site_config
@@ -83,6 +83,19 @@ def test_other_settings_start_the_model_server_anew(tmp_path: Path) -> None:
     revision = site_config(tmp_path, Settings()).model_revision
     assert site_config(tmp_path, Settings().overridden({"studio.port": 8123})).model_revision == revision
     assert site_config(tmp_path, Settings().overridden({"model.threads": 2})).model_revision != revision
+
+
+def test_installing_needs_no_home_and_starts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    for package in (f"label_studio-{Settings().studio.version}", "gunicorn-27.0.1", "psycopg2_binary-2.9.12"):
+        (there / "lib" / "python3.11" / "site-packages" / f"{package}.dist-info").mkdir(parents=True)
+    monkeypatch.setenv("ENGINE_STUDIO__ENVIRONMENT", str(there))
+    monkeypatch.setenv("COLUMNS", "200")
+    install(tmp_path / "no-home")
+    assert f"is in {there}" in capsys.readouterr().out
+    assert not (tmp_path / "no-home").exists()
 
 
 def test_a_site_changes_no_round() -> None:
