@@ -283,6 +283,7 @@ def test_a_propagation_begins_before_the_page_has_saved(make_world):
             page = world.page()
             propagating = asyncio.create_task(page.send(page.typed(0, "p")))
             while world.opened == 0 or world.sessions[0].masks[5] is None:
+                assert not propagating.done()
                 await asyncio.sleep(0.01)
             assert world.log() == []
             world.clock.wait(5)
@@ -304,6 +305,7 @@ def test_a_propagation_begins_before_the_page_has_saved(make_world):
 def test_a_command_whose_draft_never_comes_changes_nothing(make_world):
     async def story():
         async with make_world(phase=2) as world:
+            await world.restart(draft_wait_s=0.3)
             page = world.page()
             await page.click(0, 18, 30)
             page.paint(0, disc(22, 30, 6))
@@ -314,6 +316,7 @@ def test_a_command_whose_draft_never_comes_changes_nothing(make_world):
             assert answer.pages == []
             assert world.log("command", "brush") == []
             world.clock.wait(5)
+            await world.restart(draft_wait_s=25.0)
             assert (await page.enter(0, "p")).pages
             assert [event.kind for event in world.log()][-2:] == ["brush", "command"]
 
