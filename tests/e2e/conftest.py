@@ -169,7 +169,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site_template(tmp_path_factory.mktemp("template"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright's loop runs as long as it is open, and other modules have loops too
 def browser(chromium: str) -> Iterator[playwright.Browser]:
     """One headless Chromium for all people; each has a context of their own."""
     with playwright.sync_playwright() as started:

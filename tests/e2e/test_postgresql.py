@@ -90,11 +90,11 @@ def test_everything_is_in_postgresql(site: BenchSite, address: str) -> None:
 def test_up_again_finds_everything(site: BenchSite) -> None:
     home = site.home.path
     down(home, lambda _: None)
-    again = up(site_config(home, site.home.settings.studio), lambda _: None)
+    again = up(site_config(home, site.home.settings), lambda _: None)
     assert again.projects == site.site.projects
     assert site_status(home).tasks["annotation-3"].finished == 1
 
 
 def test_no_password_of_the_database_is_shown(site: BenchSite, tmp_path: Path) -> None:
-    settings = site.home.settings.studio.model_copy(update={"database_url": "postgresql://me:hunter2@db/x"})
+    settings = site.home.settings.overridden({"studio.database_url": "postgresql://me:hunter2@db/x"})
     assert "hunter2" not in repr(site_config(tmp_path, settings))
