@@ -169,9 +169,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site_template(tmp_path_factory.mktemp("template"))
 
 
-@pytest.fixture(scope="module")  # Playwright's loop runs as long as it is open, and other modules have loops too
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[playwright.Browser]:
-    """One headless Chromium for all people; each has a context of their own."""
+    """One headless Chromium for all people; each has a context of their own.
+
+    It ends with the module: Playwright's event loop runs as long as it is open, and other modules have their own.
+    """
     with playwright.sync_playwright() as started:
         opened = started.chromium.launch(executable_path=chromium, args=QUIET)
         yield opened
