@@ -344,7 +344,14 @@ def test_answers_that_the_page_dropped_are_repeated(make_world):
     async def story():
         async with make_world(phase=1) as world:
             page = world.page()
-            first, second = await asyncio.gather(page.click(0, 18, 30), page.click(1, 22, 30))
+            world.gate.clear()  # the first click is not answered before the second has come
+            clicks = [asyncio.create_task(page.click(0, 18, 30))]
+            while not world.opened:
+                await asyncio.sleep(0.01)
+            clicks.append(asyncio.create_task(page.click(1, 22, 30)))
+            await world.waiting(1)
+            world.gate.set()
+            first, second = await asyncio.gather(*clicks)
             assert (first.pages, second.pages) == ([0], [0, 1])
             assert np.array_equal(page.mask(0), decode(world.log("click")[0].answers[0]))
             third = await page.click(2, 26, 30)
@@ -554,7 +561,7 @@ def test_who_finds_the_queue_full_is_told_at_once(make_world):
             while not world.opened:
                 await asyncio.sleep(0.01)
             waiting = asyncio.create_task(page.click(1, 18, 30))
-            await asyncio.sleep(0.05)
+            await world.waiting(1)
             turned_away = await page.click(2, 18, 30)
             assert "Busy: 1 people are ahead" in turned_away.says
             assert not begun.done() and not waiting.done()

@@ -7,6 +7,7 @@ longer the newest, and saves drafts when told to. Requests are JSON as Label Stu
 from __future__ import annotations
 
 import base64
+import asyncio
 import copy
 import io
 import itertools
@@ -133,6 +134,12 @@ class World:
 
     async def email(self, user_id: int) -> str:
         return {1: "anno1@example.com", 2: "anno2@example.com"}.get(user_id, "")
+
+    async def waiting(self, count: int) -> None:
+        """Until so many jobs wait for the network."""
+        line = f"engine_model_server_queue_length {count}"
+        while line not in (await self.client.get("/metrics")).text.splitlines():
+            await asyncio.sleep(0.01)
 
     def page(self, user: str = "anno1@example.com") -> Page:
         """Somebody opens the task."""
