@@ -3,6 +3,7 @@
 ModelError                  about the network, its weights or its input
 ├── CheckpointError         a weights file is missing, damaged or does not fit
 ├── TrainingError           training cannot start or cannot go on
+│   └── LeakError           a clip of an evaluation group is about to be trained on
 └── PromptError             a prompt or a request about an object or a frame cannot be used
     ├── CoordinateError     a click or box is not finite, in the wrong order, or outside the picture
     ├── EmptyVideoError     a video without a frame
@@ -24,6 +25,7 @@ __all__ = [
     "EmptyVideoError",
     "FrameRangeError",
     "FrameShapeError",
+    "LeakError",
     "LockedFrameError",
     "MaskShapeError",
     "ModelError",
@@ -44,6 +46,10 @@ class CheckpointError(ModelError):
 
 class TrainingError(ModelError):
     """Training cannot start or cannot go on."""
+
+
+class LeakError(TrainingError):
+    """A clip of a group that is kept for evaluation is about to be trained on."""
 
 
 class PromptError(ModelError):

@@ -26,11 +26,15 @@ FILL_RGB = (123, 116, 103)
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """`images` uint8 [T,H,W,3] RGB, `masks` bool [T,N,H,W], and the name of what it was cut from."""
+    """`images` uint8 [T,H,W,3] RGB, `masks` bool [T,N,H,W], and the name of what it was cut from.
+
+    `group` is the leak-safe group of the video it was cut from; empty for drawn clips.
+    """
 
     images: Image
     masks: BoolMask
     name: str
+    group: str = ""
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[3] != 3:
@@ -84,11 +88,15 @@ Masklet = Mapping[int, Rle | BoolMask]
 
 @dataclass(frozen=True, slots=True)
 class TrainingVideo:
-    """A video to learn from: its frames, and each object's masks by position in them (missing = absent)."""
+    """A video to learn from: its frames, and each object's masks by position in them (missing = absent).
+
+    `group` names what must not be on both sides of the split (author, place, source).
+    """
 
     name: str
     frames: FrameSequence
     masklets: Sequence[Masklet]
+    group: str = ""
 
     def __post_init__(self) -> None:
         if not any(self._positions(masklet) for masklet in self.masklets):
@@ -152,7 +160,7 @@ class MaskletClips:
         images, masks = self._framed(images, masks, rng, size)
         colours = _ColourJitter.drawn(rng, self._augmentation)
         kept = masks[0].any(axis=(1, 2))
-        return Clip(np.stack([colours(image) for image in images]), masks[:, kept], video.name)
+        return Clip(np.stack([colours(image) for image in images]), masks[:, kept], video.name, video.group)
 
     def _framed(
         self, images: list[Image], masks: BoolMask, rng: np.random.Generator, size: int
