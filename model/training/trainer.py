@@ -25,61 +25,13 @@ from model.network.sam2 import Sam2
 from model.training.batch import Batch
 from model.training.clips import ClipSource
 from model.training.prompt_simulation import PromptRecipe, draw_plan, simulate
+from model.training.recipe import TrainConfig as TrainConfig
 
-MODES = ("masks", "all")
 STATE_FILE = "state.pt"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
 Row = dict[str, int | float | str]
 Progress = Callable[[Row], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """How to train. Lengths in steps; learning rates are peaks of a cosine."""
-
-    steps: int = 200
-    mode: str = "all"  # "masks": only mask prompts (SAM 2 Mask); "all": masks, boxes, clicks and corrections
-    frames: int = 4  # frames of a clip
-    objects: int = 3  # most objects of a clip
-    clips_per_step: int = 4
-    still_share: float = 0.25  # "all" only: share of steps on single frames, which teach clicks cheaply
-    correction_clicks: int = 3  # corrective clicks on each corrected frame (SAM 2 draws 7)
-    multimask: bool = True  # three candidates where a prompt is ambiguous; off while a model is young
-    lr: float = 2e-4
-    encoder_lr: float = 1e-4
-    lr_end: float = 0.1  # learning rate of the last step as a share of the peak
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    warmup: int = 20
-    replay_share: float = 0.0  # share of steps on the replay source, with all prompts whatever the mode
-    seed: int = 0
-    save_every: int = 200  # steps between saved states; the last step is always saved
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise TrainingError(f"Training mode {self.mode!r} is unknown; use one of {', '.join(MODES)}.")
-        for name in ("steps", "frames", "objects", "clips_per_step", "save_every"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in (
-            "lr",
-            "encoder_lr",
-            "weight_decay",
-            "clip_norm",
-            "still_share",
-            "replay_share",
-            "warmup",
-            "correction_clicks",
-        ):
-            if getattr(self, name) < 0:
-                raise TrainingError(f"{name} must not be negative, got {getattr(self, name)}.")
-
-    def recipe(self, mode: str | None = None) -> PromptRecipe:
-        """The prompts that a mode simulates, by default this configuration's."""
-        if (mode or self.mode) == "masks":
-            return PromptRecipe.masks_only(multimask=self.multimask)
-        return PromptRecipe(correction_clicks=self.correction_clicks, multimask=self.multimask)
 
 
 @dataclass(frozen=True, slots=True)
