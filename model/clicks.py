@@ -8,6 +8,8 @@ encoder.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,9 @@ from model.prompts import Box, Click
 BoolMask = npt.NDArray[np.bool_]
 Coordinates = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
+Generators = np.random.Generator | Sequence[np.random.Generator]  # one for all objects, or one for each
 
+NO_POINT = -1
 BOX_TOP_LEFT = 2
 BOX_BOTTOM_RIGHT = 3
 
@@ -71,13 +75,11 @@ def noisy_box(
     return Box(x0, y0, x1, y1)
 
 
-def error_clicks(
-    truth: BoolMask, prediction: BoolMask | None, rng: np.random.Generator
-) -> tuple[Coordinates, Labels]:
+def error_clicks(truth: BoolMask, prediction: BoolMask | None, rng: Generators) -> tuple[Coordinates, Labels]:
     """`error_click` for N objects: masks bool [N,H,W] → coordinates float32 [N,1,2], labels int32 [N,1]."""
     predictions = [None] * len(truth) if prediction is None else list(prediction)
-    clicks = [error_click(one, guess, rng) for one, guess in zip(truth, predictions, strict=True)]
-    return _as_arrays(clicks)
+    rows = zip(truth, predictions, _one_each(rng, len(truth)), strict=True)
+    return _as_arrays([error_click(one, guess, generator) for one, guess, generator in rows])
 
 
 def centre_clicks(truth: BoolMask, prediction: BoolMask | None = None) -> tuple[Coordinates, Labels]:
@@ -86,23 +88,29 @@ def centre_clicks(truth: BoolMask, prediction: BoolMask | None = None) -> tuple[
     return _as_arrays([centre_click(one, guess) for one, guess in zip(truth, predictions, strict=True)])
 
 
-def noisy_boxes(truth: BoolMask, rng: np.random.Generator) -> tuple[Coordinates, Labels]:
+def noisy_boxes(
+    truth: BoolMask, rng: Generators, *, noise: float = 0.1, max_noise_px: float = 20.0
+) -> tuple[Coordinates, Labels]:
     """`noisy_box` for N objects bool [N,H,W] as corner points.
 
     Returns coordinates float32 [N,2,2] with labels 2 and 3, int32 [N,2]. An empty mask has no box: its row is one
-    negative background click given twice.
+    negative background click and, as the prompt encoder pads, a point that says nothing (label -1).
     """
     coordinates = np.zeros((len(truth), 2, 2), dtype=np.float32)
     labels = np.tile(np.array([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT], dtype=np.int32), (len(truth), 1))
-    for row, mask in enumerate(truth):
+    for row, (mask, generator) in enumerate(zip(truth, _one_each(rng, len(truth)), strict=True)):
         if mask.any():
-            box = noisy_box(mask, rng)
+            box = noisy_box(mask, generator, noise=noise, max_noise_px=max_noise_px)
             coordinates[row] = ((box.x0, box.y0), (box.x1, box.y1))
         else:
-            click = error_click(mask, None, rng)
-            coordinates[row] = (click.x, click.y)
-            labels[row] = 0
+            click = error_click(mask, None, generator)
+            coordinates[row, 0] = (click.x, click.y)
+            labels[row] = (0, NO_POINT)
     return coordinates, labels
+
+
+def _one_each(rng: Generators, count: int) -> Sequence[np.random.Generator]:
+    return [rng] * count if isinstance(rng, np.random.Generator) else rng
 
 
 def _checked(truth: BoolMask, prediction: BoolMask | None) -> tuple[BoolMask, BoolMask]:

@@ -64,23 +64,26 @@ class LossTerms:
         return w.mask * self.mask + w.dice * self.dice + w.iou * self.iou + w.presence * self.presence
 
 
-def frame_losses(steps: Sequence[StepPrediction], target: Tensor) -> LossTerms:
+def frame_losses(
+    steps: Sequence[StepPrediction], target: Tensor, *, objects: float | None = None
+) -> LossTerms:
     """Losses of one frame, summed over its predictions and divided by the number of objects.
 
     `target` [N,1,H,W] bool or float 0/1. An object absent from the target is supervised by the presence
-    term only.
+    term only. `objects` is the divisor, at least 1: N by default, its average where several processes share
+    a batch.
     """
     truth = target.float()
+    divisor = max(1.0, truth.shape[0] if objects is None else objects)
     present = truth.flatten(1).any(dim=1).float()  # N
-    terms = [_step_losses(step, truth, present) for step in steps]
+    terms = [_step_losses(step, truth, present, divisor) for step in steps]
     total = terms[0]
     for term in terms[1:]:
         total = total + term
     return total
 
 
-def _step_losses(step: StepPrediction, truth: Tensor, present: Tensor) -> LossTerms:
-    objects = max(1, truth.shape[0])
+def _step_losses(step: StepPrediction, truth: Tensor, present: Tensor, objects: float) -> LossTerms:
     focal = focal_loss(step.logits, truth)  # N M
     dice = dice_loss(step.logits, truth)  # N M
     iou_error = (step.ious - actual_iou(step.logits, truth)).abs()  # N M

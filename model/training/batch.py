@@ -17,16 +17,17 @@ class Batch:
     """B clips of T frames with N objects in all.
 
     `images` uint8 [T,B,H,W,3] RGB, `masks` bool [T,N,H,W], `clip_of_object` int64 [N] (index in 0…B-1),
-    `names` of the clips.
+    `names` of the clips, and `seeds`, one a clip, for the clicks simulated on it (none: the caller brings a generator).
     """
 
     images: Tensor
     masks: Tensor
     clip_of_object: Tensor
     names: tuple[str, ...]
+    seeds: tuple[int, ...] = ()
 
     @classmethod
-    def from_clips(cls, clips: Sequence[Clip]) -> Batch:
+    def from_clips(cls, clips: Sequence[Clip], seeds: Sequence[int] = ()) -> Batch:
         """Stacks clips of equal length and size; they may differ in their number of objects."""
         owners = [row for row, clip in enumerate(clips) for _ in range(clip.masks.shape[1])]
         return cls(
@@ -34,6 +35,7 @@ class Batch:
             masks=torch.from_numpy(np.concatenate([clip.masks for clip in clips], axis=1)),  # T N H W
             clip_of_object=torch.tensor(owners, dtype=torch.int64),
             names=tuple(clip.name for clip in clips),
+            seeds=tuple(seeds),
         )
 
     @property

@@ -77,7 +77,7 @@ def _protocol(name: str, multimask: bool) -> tuple[PromptPlan, PromptRecipe]:
     clicks = 2 if name == "3-click" else 0
     kind: PromptKind = "mask" if name == "mask" else "box" if name == "box" else "click"
     recipe = PromptRecipe(correction_clicks=clicks, centre=True, multimask=multimask)
-    return PromptPlan(kind, (0,), (0,) if clicks else ()), recipe
+    return PromptPlan((kind,), (0,), (0,) if clicks else ()), recipe
 
 
 def _best(answer: StepPrediction) -> Tensor:

@@ -107,7 +107,7 @@ def test_batched_forms_give_arrays_for_the_prompt_encoder() -> None:
     assert labels.tolist() == [[1], [0]]
     coordinates, labels = noisy_boxes(truth, np.random.default_rng(0))
     assert coordinates.shape == (2, 2, 2)
-    assert labels.tolist() == [[2, 3], [0, 0]]
+    assert labels.tolist() == [[2, 3], [0, -1]]
 
 
 def test_ties_break_alike_wherever_the_mask_lies_in_memory() -> None:

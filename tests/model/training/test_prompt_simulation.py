@@ -10,7 +10,7 @@ import torch
 
 from model.network.sam2 import Sam2
 from model.training.batch import Batch
-from model.training.prompt_simulation import PromptPlan, PromptRecipe, draw_plan, simulate
+from model.training.prompt_simulation import PromptKind, PromptPlan, PromptRecipe, draw_plan, simulate
 
 from .conftest import SquareClips
 
@@ -26,7 +26,7 @@ def plans(recipe: PromptRecipe, *, frames: int, count: int = 400) -> list[Prompt
 
 
 def test_prompts_are_masks_half_boxes_a_quarter_and_clicks_a_quarter() -> None:
-    kinds = Counter(plan.kind for plan in plans(PromptRecipe(), frames=8, count=1000))
+    kinds = Counter(plan.kinds[0] for plan in plans(PromptRecipe(), frames=8, count=1000))
     assert abs(kinds["mask"] - 500) < 60
     assert abs(kinds["box"] - 250) < 50
     assert abs(kinds["click"] - 250) < 50
@@ -41,7 +41,7 @@ def test_one_or_two_frames_are_prompted_and_the_first_always_is() -> None:
 
 def test_only_points_are_corrected_on_the_prompted_frames_and_perhaps_one_more() -> None:
     for plan in plans(PromptRecipe(), frames=8):
-        if plan.kind == "mask":
+        if "mask" in plan.kinds:
             assert plan.corrected == ()
         else:
             assert set(plan.initial) <= set(plan.corrected)
@@ -50,24 +50,24 @@ def test_only_points_are_corrected_on_the_prompted_frames_and_perhaps_one_more()
 
 def test_single_frames_always_get_points() -> None:
     for plan in plans(PromptRecipe(), frames=1):
-        assert plan.kind != "mask"
+        assert "mask" not in plan.kinds
         assert plan.initial == plan.corrected == (0,)
 
 
 def test_mask_only_training_leaves_a_frame_to_track() -> None:
     for plan in plans(PromptRecipe.masks_only(), frames=2):
-        assert plan == PromptPlan("mask", (0,), ())
+        assert plan == PromptPlan(("mask",), (0,))
 
 
 def test_prompted_frames_come_first_then_the_others_in_time_order() -> None:
-    assert PromptPlan("mask", (0, 4), ()).order(6) == [0, 4, 1, 2, 3, 5]
+    assert PromptPlan(("mask", "mask"), (0, 4)).order(6) == [0, 4, 1, 2, 3, 5]
 
 
 def test_every_frame_is_answered_and_corrected_frames_once_more_per_click(
     micro: Sam2, squares: SquareClips
 ) -> None:
     recipe = PromptRecipe(correction_clicks=2)
-    plan = PromptPlan("click", (0,), (0, 2))
+    plan = PromptPlan(("click",), (0,), (0, 2))
     answers = simulate(micro, batch_of(squares), plan, recipe, np.random.default_rng(0))
     assert {frame: len(steps) for frame, steps in answers.items()} == {0: 3, 1: 1, 2: 3}
     candidates = {frame: [step.logits.shape[1] for step in steps] for frame, steps in answers.items()}
@@ -80,7 +80,7 @@ def test_every_frame_is_answered_and_corrected_frames_once_more_per_click(
 
 def test_a_mask_prompt_is_its_own_answer(micro: Sam2, squares: SquareClips) -> None:
     batch = batch_of(squares)
-    plan = PromptPlan("mask", (0,), ())
+    plan = PromptPlan(("mask",), (0,))
     answers = simulate(micro, batch, plan, PromptRecipe.masks_only(), np.random.default_rng(0))
     assert torch.equal(answers[0][0].logits[:, 0] > 0, batch.masks[0])
 
@@ -93,7 +93,8 @@ def test_an_object_absent_from_its_prompted_frame_gets_a_background_click(
     masks = batch.masks.clone()
     masks[1, 0] = False
     absent = Batch(batch.images, masks, batch.clip_of_object, batch.names)
-    plan = PromptPlan("box" if kind == "box" else "click", (0, 1), (0, 1))
+    kinds: tuple[PromptKind, ...] = ("box", "box") if kind == "box" else ("click", "click")
+    plan = PromptPlan(kinds, (0, 1), (0, 1))
     answers = simulate(micro, absent, plan, PromptRecipe(correction_clicks=1), np.random.default_rng(0))
     assert all(torch.isfinite(step.logits).all() for steps in answers.values() for step in steps)
 
@@ -102,7 +103,7 @@ def test_memory_carries_gradients_from_later_frames_to_the_prompt(micro: Sam2, s
     answers = simulate(
         micro.train(),
         batch_of(squares),
-        PromptPlan("mask", (0,), ()),
+        PromptPlan(("mask",), (0,)),
         PromptRecipe.masks_only(),
         np.random.default_rng(0),
     )
@@ -114,7 +115,7 @@ def test_memory_carries_gradients_from_later_frames_to_the_prompt(micro: Sam2, s
 
 
 def test_objects_of_one_clip_do_not_depend_on_other_clips(micro: Sam2, squares: SquareClips) -> None:
-    plan, recipe = PromptPlan("mask", (0,), ()), PromptRecipe.masks_only()
+    plan, recipe = PromptPlan(("mask",), (0,)), PromptRecipe.masks_only()
     both = batch_of(squares)
     alone = Batch(both.images[:, 1:], both.masks[:, 1:], torch.zeros(1, dtype=torch.int64), both.names[1:])
     with torch.no_grad():
