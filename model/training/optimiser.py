@@ -75,6 +75,11 @@ class Optimiser:
         self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self._average = MovingAverage(network, config.ema_decay) if config.ema_decay else None
 
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """AdamW's groups: `params`, the rate of now `lr`, `weight_decay`."""
+        return self._adamw.param_groups
+
     def set_rates(self, step: int) -> float:
         """Sets every group's rate for `step`, counted from 0; returns the base rate."""
         share = self._config.share(step, steps=self._steps)
