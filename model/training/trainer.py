@@ -12,24 +12,23 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from model.errors import TrainingError
 from model.files.checkpoints import load_checkpoint, save_checkpoint
-from model.losses import LossTerms, frame_losses
 from model.network.sam2 import Sam2
-from model.training.batch import Batch
 from model.training.clips import ClipSource
-from model.training.prompt_simulation import PromptRecipe, draw_plan, simulate
+from model.training.objective import ClipSteps, Losses, Objective, SegmentObjective, StepSource
+from model.training.optimiser import Optimiser
 from model.training.recipe import TrainConfig as TrainConfig
 
 STATE_FILE = "state.pt"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
+B = TypeVar("B")
 Row = dict[str, int | float | str]
 Progress = Callable[[Row], None]
 
@@ -44,7 +43,7 @@ class TrainResult:
 
 def train(
     model: Sam2,
-    source: ClipSource,
+    source: ClipSource | StepSource,
     config: TrainConfig,
     *,
     out_dir: Path,
@@ -55,25 +54,51 @@ def train(
 ) -> TrainResult:
     """Trains `model` in place and writes `out_dir/checkpoint.safetensors`.
 
+    `source` gives clips, which are drawn by `config` (with `replay` mixed in), or whole steps, as a `Mixture` does.
+    See `fit` for the rest.
+    """
+    if not isinstance(source, StepSource):
+        source = ClipSteps(source, config, size=model.image_size, replay=replay)
+    return fit(
+        SegmentObjective(model, source, config),
+        config,
+        out_dir=out_dir,
+        save=lambda path: save_checkpoint(model, path, dict(metadata or {})),
+        resume=resume,
+        progress=progress,
+    )
+
+
+def fit(
+    objective: Objective[B],
+    config: TrainConfig,
+    *,
+    out_dir: Path,
+    save: Callable[[Path], None],
+    resume: bool = True,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Optimises the objective's network in place; `save` writes its weights to the path given, at the end.
+
     With `resume`, a state saved in `out_dir` by a run of the same configuration is continued. Raises
     `TrainingError` when the loss stops being a number (naming the clips) or the state belongs to another
     configuration.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    run = _Run(model, config)
+    run = _Run(objective, config)
     state_path = out_dir / STATE_FILE
     if resume and state_path.exists():
         run.restore(state_path)
-    model.train()
+    objective.network.train()
     while run.step < config.steps:
-        row = run.advance(source, replay)
+        row = run.advance()
         if progress is not None:
             progress(row)
         if run.step % config.save_every == 0 and run.step < config.steps:
             run.save(state_path)
-    model.eval()
+    objective.network.eval()
     checkpoint = out_dir / CHECKPOINT_FILE
-    save_checkpoint(model, checkpoint, dict(metadata or {}))
+    save(checkpoint)
     run.save(state_path)
     return TrainResult(checkpoint, run.rows)
 
@@ -113,88 +138,43 @@ def finetune(
     return result
 
 
-def learning_rate(step: int, config: TrainConfig, peak: float) -> float:
-    """Rate of a step counted from 0: linear warm-up, then a cosine from `peak` to its end."""
-    if step < config.warmup:
-        return peak * (step + 1) / (config.warmup + 1)
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    fall = 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
-    return peak * (config.lr_end + (1.0 - config.lr_end) * fall)
+class _Run(Generic[B]):
+    """Network, optimiser, step counter and rows of a run: everything that a saved state holds."""
 
-
-class _Run:
-    """Model, optimiser, step counter and rows of a run: everything that a saved state holds."""
-
-    def __init__(self, model: Sam2, config: TrainConfig) -> None:
-        self.model = model
+    def __init__(self, objective: Objective[B], config: TrainConfig) -> None:
+        self.objective = objective
         self.config = config
         self.step = 0
         self.rows: list[Row] = []
-        self.optimizer = torch.optim.AdamW(_parameter_groups(model, config), betas=(0.9, 0.999), fused=True)
+        self.optimiser = Optimiser(objective.network, config.optimiser(), steps=config.steps)
 
-    def advance(self, source: ClipSource, replay: ClipSource | None = None) -> Row:
+    def advance(self) -> Row:
         """One optimiser step; returns its row."""
-        rng = np.random.default_rng([self.config.seed, self.step])
-        mode = self.config.mode
-        if replay is not None and rng.random() < self.config.replay_share:
-            source, mode = replay, "all"
-        batch, frames = self._draw(source, mode, rng)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.config, group["peak"])
+        batch = self.objective.draw(self.step)
+        rate = self.optimiser.set_rates(self.step)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(
-                int(rng.integers(2**62))
-            )  # dropout and drop path follow the step, not the process
-            terms = self._losses(batch, frames, self.config.recipe(mode), rng)
-        total = terms.total()
-        loss = float(total.detach())
+            # dropout and drop path follow the step, not the process
+            torch.manual_seed(int(np.random.default_rng([self.config.seed, self.step]).integers(2**62)))
+            losses = self.objective.losses(batch, self.step)
+        loss = float(losses.total.detach())
         if not math.isfinite(loss):
             raise TrainingError(
-                f"The loss of step {self.step} is {loss}; its clips were {', '.join(batch.names)}. "
+                f"The loss of step {self.step} is {loss}; its clips were {self.objective.describe(batch)}. "
                 "Lower the learning rate or look at these clips."
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        self.optimizer.step()
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        norm = self.optimiser.update()
         self.step += 1
-        self.rows.append(self._row(terms, loss, float(norm)))
+        self.rows.append(self._row(losses, loss, rate, norm))
         return self.rows[-1]
 
-    def _draw(self, source: ClipSource, mode: str, rng: np.random.Generator) -> tuple[Batch, int]:
-        config = self.config
-        still = mode == "all" and rng.random() < config.still_share
-        frames = 1 if still else config.frames
-        count = config.clips_per_step * (config.frames if still else 1)
-        size = self.model.image_size
-        clips = [
-            source.clip(int(rng.integers(len(source))), rng, frames=frames, objects=config.objects, size=size)
-            for _ in range(count)
-        ]
-        return Batch.from_clips(clips), frames
-
-    def _losses(self, batch: Batch, frames: int, recipe: PromptRecipe, rng: np.random.Generator) -> LossTerms:
-        plan = draw_plan(frames, recipe, rng)
-        predictions = simulate(self.model, batch, plan, recipe, rng)
-        terms = [
-            frame_losses(steps, batch.masks[frame].unsqueeze(1))
-            for frame, steps in sorted(predictions.items())
-        ]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        return total
-
-    def _row(self, terms: LossTerms, total: float, norm: float) -> Row:
+    def _row(self, losses: Losses, total: float, rate: float, norm: float) -> Row:
         return {
             "step": self.step,
             "split": "train",
             "loss": total,
-            "loss_mask": float(terms.mask.detach()),
-            "loss_dice": float(terms.dice.detach()),
-            "loss_iou": float(terms.iou.detach()),
-            "loss_class": float(terms.presence.detach()),
-            "lr": float(self.optimizer.param_groups[-1]["lr"]),
+            **{name: float(part.detach()) for name, part in losses.parts.items()},
+            "lr": rate,
             "grad_norm": norm,
         }
 
@@ -204,8 +184,8 @@ class _Run:
             "config": _fingerprint(self.config),
             "step": self.step,
             "rows": self.rows,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "model": self.objective.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
         }
         temporary = path.with_suffix(".partial")
         torch.save(state, temporary)
@@ -216,28 +196,11 @@ class _Run:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["config"] != _fingerprint(self.config):
             raise TrainingError(f"{path} belongs to a run with another configuration; use another folder.")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.objective.network.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
         self.step = int(state["step"])
         self.rows = list(state["rows"])
 
 
 def _fingerprint(config: TrainConfig) -> str:
     return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
-
-
-def _parameter_groups(model: Sam2, config: TrainConfig) -> list[dict[str, Any]]:
-    """Encoder and the rest, each with and without weight decay (vectors and biases are not decayed)."""
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            key = (name.startswith("image_encoder."), parameter.ndim >= 2 and "bias" not in name)
-            groups.setdefault(key, []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "peak": config.encoder_lr if encoder else config.lr,
-            "weight_decay": config.weight_decay if decayed else 0.0,
-        }
-        for (encoder, decayed), parameters in sorted(groups.items(), reverse=True)
-    ]

@@ -13,7 +13,7 @@ import torch
 from model.errors import TrainingError
 from model.files.checkpoints import checkpoint_hash, load_checkpoint, save_checkpoint
 from model.training.clips import Clip
-from model.training.trainer import STATE_FILE, Row, TrainConfig, finetune, learning_rate, train
+from model.training.trainer import STATE_FILE, Row, TrainConfig, finetune, train
 
 from .conftest import SquareClips, build_micro
 
@@ -131,14 +131,6 @@ def test_still_steps_use_single_frames(tmp_path: Path) -> None:
 
     train(build_micro(), Recording(), replace(FEW, still_share=1.0), out_dir=tmp_path)
     assert asked == [1] * (FEW.steps * FEW.clips_per_step * FEW.frames)
-
-
-def test_the_learning_rate_warms_up_and_falls_to_its_end() -> None:
-    config = TrainConfig(steps=100, warmup=9, lr=1.0, lr_end=0.1)
-    rates = [learning_rate(step, config, 1.0) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[9] == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(0.1, abs=0.01)
 
 
 @pytest.mark.parametrize(
