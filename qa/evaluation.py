@@ -29,16 +29,22 @@ from storage.masks import Rle
 
 __all__ = [
     "COPY_FIRST_MASK",
+    "PLAIN",
     "EvaluationVideo",
     "Progress",
     "Prompter",
     "evaluate",
     "evaluate_copy",
+    "evaluating",
+    "give_clicks",
     "prompter",
 ]
 
 COPY_FIRST_MASK = "copy-first-mask"
 """The name `evaluate_copy` gives to its protocol."""
+
+PLAIN = SessionConfig(fill_hole_area=0, revision_bytes=0, conditioned_cache_bytes=0)
+"""How sessions behave in an evaluation: masks are not post-processed, as in the paper, and nothing is logged."""
 
 BoolMask = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
@@ -129,9 +135,8 @@ def evaluate(
     Raises EvaluationError for an unknown protocol, PromptError if the model does not take its prompts.
     """
     prompt = prompter(protocol)
-    plain = SessionConfig(fill_hole_area=0, revision_bytes=0, conditioned_cache_bytes=0)
-    config = plain if session_config is None else session_config
-    with _evaluating(model):
+    config = PLAIN if session_config is None else session_config
+    with evaluating(model):
         predictor = partial(_track, model, prompt, config)
         return _score(videos, predictor, protocol=protocol, progress=progress)
 
@@ -152,7 +157,7 @@ def prompter(protocol: str) -> Prompter:
         raise EvaluationError(
             f"protocol {protocol!r} is unknown; use mask, box or a number of clicks: 3-click"
         )
-    return partial(_give_clicks, count=int(clicks[1]))
+    return partial(give_clicks, count=int(clicks[1]))
 
 
 def _score(
@@ -233,20 +238,30 @@ def _give_box(session: VideoSession, position: int, object_id: int, truth: BoolM
     session.add_points(position, object_id, (), box=box)
 
 
-def _give_clicks(
-    session: VideoSession, position: int, object_id: int, truth: BoolMask, *, count: int
+def give_clicks(
+    session: VideoSession,
+    position: int,
+    object_id: int,
+    truth: BoolMask,
+    *,
+    count: int,
+    prediction: BoolMask | None = None,
 ) -> None:
-    """Up to `count` clicks, each an answer to the mask that the clicks before it gave."""
-    prediction = np.zeros_like(truth)
+    """Up to `count` clicks, each at the middle of the largest error of the mask that the clicks before it gave.
+
+    The first of them answers `prediction` bool [H,W], by default nothing, so that it is at the middle of the
+    object. Clicking ends when there is no error.
+    """
+    present = np.zeros_like(truth) if prediction is None else prediction
     for _ in range(count):
-        if np.array_equal(prediction, truth):
-            return  # there is no error to click on
-        click = centre_click(truth, prediction)
-        prediction = session.add_points(position, object_id, [click]).masks[0]
+        if np.array_equal(present, truth):
+            return
+        click = centre_click(truth, present)
+        present = session.add_points(position, object_id, [click]).masks[0]
 
 
 @contextmanager
-def _evaluating(model: Sam2) -> Iterator[None]:
+def evaluating(model: Sam2) -> Iterator[None]:
     """Evaluation mode, and afterwards the mode it was in."""
     training = model.training
     model.eval()
