@@ -125,6 +125,9 @@ class AutoSettings(Section):
 class RetrainSettings(Section):
     """The training run at the end of a round."""
 
+    enabled: bool = Field(
+        True, description="Whether rounds retrain at all. Off: they collect data with the weights they have."
+    )
     steps: int = Field(150, gt=0, description="Optimiser steps.")
     frames: int = Field(4, gt=1, description="Frames in a training clip.")
     objects: int = Field(3, gt=0, description="Masklets in a training clip at most.")

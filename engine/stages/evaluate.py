@@ -53,7 +53,8 @@ class Evaluate:
 def _decision(context: StageContext, rows: list[Row]) -> Summary:
     """The gate's verdict as numbers and a reason."""
     if not _challenger(context):
-        return {"promote": 0, "reason": "nothing was retrained, since the data set is empty"}
+        why = "the data set is empty" if context.settings.retrain.enabled else "retrain.enabled is off"
+        return {"promote": 0, "reason": f"nothing was retrained, since {why}"}
     if not rows:
         return {
             "promote": 0,

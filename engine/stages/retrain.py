@@ -22,8 +22,8 @@ class Retrain:
     name = "retrain"
 
     def shard_count(self, context: StageContext) -> int:
-        """One run, none if the data set is empty."""
-        return 1 if context.rows("dataset", "dataset") else 0
+        """One run, none if the data set is empty or the settings want none."""
+        return 1 if context.settings.retrain.enabled and context.rows("dataset", "dataset") else 0
 
     def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
         """Train, resuming if a run was cut short."""
@@ -44,7 +44,7 @@ class Retrain:
         return context.write("training", result.rows), weights
 
     def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
-        """The challenger is the new checkpoint; without data there is none."""
+        """The challenger is the new checkpoint; without a run there is none."""
         if not shards:
             return Finished((context.write("training", []),), {"challenger": ""})
         files = shards[0]

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from engine.errors import RoundError
-from engine.home import EngineHome
+from engine.home import EngineHome, open_home
 from engine.machine import advance_round, open_round
+from engine.rounds import base_checkpoint, champion_checkpoint
 from engine.stages.base import STAGE_NAMES
 from engine.status import all_rounds
 from storage.commits import chain, read_commit
@@ -49,6 +50,18 @@ def test_running_a_closed_stage_again_changes_nothing(home: EngineHome) -> None:
     before = sorted(home.store.list(""))
     advance_round(home, round_id)
     assert sorted(home.store.list("")) == before
+
+
+def test_rounds_can_collect_data_without_retraining(make_home: Callable[..., EngineHome]) -> None:
+    home = make_home("collecting")
+    with (home.path / "engine.toml").open("a") as file:
+        file.write("enabled = false\n")  # the last table is [retrain]
+    home = open_home(home.path)
+    round_id = run(home, 1)
+    retrained, gate = (read_commit(home.store, round_id, stage) for stage in ("retrain", "evaluate"))
+    assert retrained is not None and retrained.summary["challenger"] == ""
+    assert gate is not None and gate.summary["reason"] == "nothing was retrained, since retrain.enabled is off"
+    assert champion_checkpoint(home) == base_checkpoint(home)
 
 
 def test_only_one_round_is_open_at_a_time(home: EngineHome) -> None:
