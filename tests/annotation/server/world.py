@@ -6,8 +6,8 @@ longer the newest, and saves drafts when told to. Requests are JSON as Label Stu
 
 from __future__ import annotations
 
-import base64
 import asyncio
+import base64
 import copy
 import io
 import itertools
