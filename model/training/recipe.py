@@ -1,150 +1,239 @@
-"""How to train, as data: the configuration of a run, and recipes made of such runs."""
+"""Recipes: whole training programmes as data, one TOML file each, in stages of a `TrainConfig` each.
+
+Those of `recipes/` come with the package: SAM 2's own, with the paper's numbers, and a nano variant of each that runs
+on one core. A file says `[train]` for all stages and `[[stages]]` for what differs. A number that depends on the
+network's size may be a table by size, `layer_decay = { tiny = 0.8, large = 0.925 }`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+from model.config import sam2_config
 from model.errors import TrainingError
-from model.training.optimiser import OptimiserConfig
-from model.training.prompt_simulation import PromptRecipe
-from model.training.schedules import SCHEDULES, Schedule
+from model.training.mae.config import MaeConfig
+from model.training.recipe_values import build, by_size, check_known, dump, nearest, read_setting
+from model.training.train_config import CHOICES, MODES, PRECISIONS, RANGES, TrainConfig
 
-__all__ = ["MODES", "PRECISIONS", "TrainConfig"]
+__all__ = [
+    "CHOICES",
+    "MODES",
+    "PRECISIONS",
+    "RANGES",
+    "RECIPES",
+    "Recipe",
+    "Stage",
+    "TrainConfig",
+    "load_recipe",
+]
 
-MODES = ("masks", "all")
-PRECISIONS = ("auto", "float32", "bfloat16")
+RECIPES = (
+    "mae",
+    "images",
+    "full",
+    "long",
+    "sam2-mask",
+    "full-sam2",
+    "finetune",
+    "nano",
+    "nano-mae",
+    "nano-images",
+    "nano-full",
+    "nano-long",
+    "nano-sam2-mask",
+    "nano-full-sam2",
+    "nano-finetune",
+)
+"""Names of the packaged recipes, in the order they are listed."""
+
+KINDS = ("mae", "segment")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One leg of a recipe: a training run at an image size. `spread` starts candidates from the single mask."""
+
+    name: str
+    image_size: int | None  # pixels; None: the recipe's
+    config: TrainConfig
+    spread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """How to train. Lengths in steps; learning rates are peaks of the schedule."""
+class Recipe:
+    """A training programme: what network, from which weights, on what data, through which stages."""
 
-    # what a step sees
-    steps: int = 200
-    mode: str = "all"  # "masks": only mask prompts (SAM 2 Mask); "all": masks, boxes, clicks and corrections
-    frames: int = 4  # frames of a clip
-    objects: int = 3  # most objects of a clip
-    clips_per_step: int = 4
-    still_share: float = 0.25  # "all" only: share of steps on single frames, which teach clicks cheaply
-    replay_share: float = 0.0  # share of steps on the replay source, with all prompts whatever the mode
-    seed: int = 0
-
-    # simulated prompts (SAM 2 paper, appendix C.2)
-    point_probability: float = 0.5  # clicks or boxes rather than masks
-    box_probability: float = 0.5  # a box rather than a click, given points
-    truth_click_probability: float = 0.1  # a corrective click drawn from the object, not from the error
-    initial_frames: int = 2  # most frames prompted at the start
-    corrected_frames: int = 2  # most frames that get corrective clicks
-    correction_clicks: int = 3  # corrective clicks on each corrected frame (SAM 2 draws 7)
-    multimask: bool = True  # three candidates where a prompt is ambiguous; off while a model is young
-
-    # optimiser
-    lr: float = 2e-4
-    encoder_lr: float = 1e-4
-    schedule: Schedule = "cosine"
-    lr_end: float = 0.1  # where the cosine ends, as a share of the peak
-    warmup: int = 20  # steps over which rates rise linearly
-    cooldown: int = 0  # last steps, over which rates go to zero linearly
-    timescale: int = 1000  # of the "rsqrt" schedule
-    weight_decay: float = 0.05
-    layer_decay: float = 1.0  # rate of a trunk layer as a share of the next one's; 1: all alike
-    clip_norm: float = 1.0  # longest gradient; 0: not clipped
-    ema_decay: float = 0.0  # of the moving average of the weights; 0: none
-    accumulate: int = 1  # equal parts that a step's clips are worked on in; saves memory, not time
-
-    # network and machine
-    drop_path: float | None = None  # highest chance of skipping a trunk block; None: the network's own
-    freeze_encoder: bool = False
-    precision: str = "auto"  # bfloat16 on CUDA, float32 elsewhere
-    checkpoint_activations: bool = False  # computes corrective clicks twice to keep less in memory
-    workers: int = 0  # processes that read clips; 0: none, the trainer reads
-    save_every: int = 200  # steps between saved states; the last step is always saved
-    keep: int = 2  # saved states that are kept
+    name: str
+    stages: tuple[Stage, ...]
+    title: str = ""
+    origin: str = ""  # where the numbers come from
+    what: str = "segment"  # "mae": the trunk fills in hidden parts of pictures; "segment": prompts to masks
+    size: str = "nano"  # a row of `model.config.SIZES`
+    image_size: int | None = None  # pixels; None: the size's own
+    start: str = "fresh"  # "fresh", "packaged", a published name that was pulled, or a path
+    young: bool = False  # fresh weights are prepared so that a small network learns from the first step
+    data: tuple[str, ...] = ()  # sources as `KIND:PLACE=WEIGHT`; empty: the user must say
+    needs: str = ""  # what data it wants, for people
+    image_objects: int | None = None  # most objects of a single image; None: as many as of a clip
+    images_per_step: int | None = None  # where a step is of single images; None: clips_per_step
+    augmentation: Mapping[str, Any] = field(default_factory=dict)  # replaces numbers of `Augmentation`
+    mae: MaeConfig | None = None
 
     def __post_init__(self) -> None:
-        _one_of("mode", self.mode, MODES)
-        _one_of("schedule", self.schedule, SCHEDULES)
-        _one_of("precision", self.precision, PRECISIONS)
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise TrainingError(f"{name} must be {_range(low, high)}, got {value}.")
+        sam2_config(self.size, image_size=self.image_size)  # raises, naming what can be had
+        if self.what not in KINDS:
+            raise TrainingError(f"what {self.what!r} is unknown; use one of {', '.join(KINDS)}.")
+        if not self.stages:
+            raise TrainingError(f"Recipe {self.name} has no stage.")
+        names = [stage.name for stage in self.stages]
+        for name in names:
+            if names.count(name) > 1 or not name or "/" in name:
+                raise TrainingError(f"Recipe {self.name}: stages need names of their own, got {name!r}.")
 
-    def recipe(self, mode: str | None = None) -> PromptRecipe:
-        """The prompts that a mode simulates, by default this configuration's."""
-        if (mode or self.mode) == "masks":
-            return PromptRecipe.masks_only(multimask=self.multimask)
-        return PromptRecipe(
-            point_probability=self.point_probability,
-            box_probability=self.box_probability,
-            truth_click_probability=self.truth_click_probability,
-            initial_frames=self.initial_frames,
-            corrected_frames=self.corrected_frames,
-            correction_clicks=self.correction_clicks,
-            multimask=self.multimask,
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.config.steps for stage in self.stages)
+
+    def side(self, stage: Stage) -> int:
+        """Side of a stage's images in pixels."""
+        return stage.image_size or sam2_config(self.size, image_size=self.image_size).image_size
+
+    def shortened(self, steps: int) -> Recipe:
+        """The same in `steps` steps: every stage shrinks (or grows) alike, with its warm-up, cool-down and timescale.
+
+        Raises `TrainingError` when there are fewer steps than stages.
+        """
+        if steps < len(self.stages):
+            raise TrainingError(
+                f"Recipe {self.name} has {len(self.stages)} stages and needs at least as many steps, got {steps}."
+            )
+        ends = [0]
+        done = 0
+        for number, stage in enumerate(self.stages, start=1):
+            done += stage.config.steps
+            left = len(self.stages) - number
+            ends.append(max(ends[-1] + 1, min(steps - left, round(done * steps / self.steps))))
+        lengths = [end - start for start, end in pairwise(ends)]
+        return replace(
+            self,
+            stages=tuple(_scaled(stage, length) for stage, length in zip(self.stages, lengths, strict=True)),
         )
 
-    def optimiser(self) -> OptimiserConfig:
-        """The numbers of the optimiser."""
-        return OptimiserConfig(**{field.name: getattr(self, field.name) for field in _SHARED})
+    def to_toml(self) -> str:
+        """A file that `load_recipe` reads as this recipe, with every number written out."""
+        return dump(self)
 
 
-_SHARED = [
-    field for field in fields(OptimiserConfig) if field.name in {own.name for own in fields(TrainConfig)}
-]
+def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """The packaged recipe of that name, or the one in a `.toml` file, with `settings` (`key=value`) changed.
 
-_ANY = float("inf")
-RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(
-        (
-            "steps",
-            "frames",
-            "objects",
-            "clips_per_step",
-            "initial_frames",
-            "corrected_frames",
-            "timescale",
-            "accumulate",
-            "save_every",
-            "keep",
-        ),
-        (1, _ANY),
-    ),
-    **dict.fromkeys(
-        (
-            "correction_clicks",
-            "lr",
-            "encoder_lr",
-            "warmup",
-            "cooldown",
-            "weight_decay",
-            "clip_norm",
-            "workers",
-            "seed",
-        ),
-        (0, _ANY),
-    ),
-    **dict.fromkeys(
-        (
-            "still_share",
-            "replay_share",
-            "point_probability",
-            "box_probability",
-            "truth_click_probability",
-            "lr_end",
-            "layer_decay",
-            "ema_decay",
-            "drop_path",
-        ),
-        (0, 1),
-    ),
-}
+    A key without a dot holds for all stages; `STAGE.key`, `mae.key` and `augmentation.key` say where. Raises
+    `TrainingError` for a recipe or a key that is not known, naming the nearest, and for a value out of its range.
+    """
+    table, where, own_name = _read(name)
+    for setting in settings:
+        _apply(table, *read_setting(setting))
+    return _recipe(table, where, own_name)
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise TrainingError(f"{name} {value!r} is unknown; use one of {', '.join(known)}.")
+def _read(name: str | Path) -> tuple[dict[str, Any], str, str]:
+    """The table of a recipe, what to call it in messages, and its name."""
+    path = Path(name)
+    if path.suffix == ".toml":
+        try:
+            return _parsed(path.read_text(encoding="utf-8"), str(path)), str(path), path.stem
+        except (OSError, UnicodeDecodeError) as error:
+            raise TrainingError(f"Cannot read the recipe {path}: {error}.") from error
+    if str(name) not in RECIPES:
+        raise TrainingError(
+            f"There is no recipe {str(name)!r}; the nearest known one is `{nearest(str(name), RECIPES)}`. "
+            "See `engine model recipes`, or give a .toml file."
+        )
+    text = files("model.training").joinpath(f"recipes/{name}.toml").read_text(encoding="utf-8")
+    return _parsed(text, f"recipe {name}"), f"recipe {name}", str(name)
 
 
-def _range(low: float, high: float) -> str:
-    return f"at least {low}" if high == _ANY else f"{low} to {high}"
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TrainingError(f"{where} is not valid TOML: {error}.") from error
+
+
+_TRAIN = tuple(item.name for item in fields(TrainConfig))
+_TOP = tuple(item.name for item in fields(Recipe) if item.name != "stages")
+_TABLES = ("train", "stages", "mae", "augmentation")
+_STAGE = ("name", "image_size", "spread")
+
+
+def _apply(table: dict[str, Any], key: str, value: Any) -> None:
+    """Writes one setting into a recipe's table, over what its stages say."""
+    place, _, name = key.rpartition(".")
+    stages = table.get("stages", [])
+    if place in ("mae", "augmentation", "train"):
+        table.setdefault(place, {})[name] = value
+    elif place:
+        known = [stage.get("name", "") for stage in stages]
+        if place not in known:
+            raise TrainingError(
+                f"There is no stage {place!r} to set {name} of; the nearest known one is "
+                f"`{nearest(place, [*known, 'mae', 'augmentation'])}`."
+            )
+        stages[known.index(place)][name] = value
+    elif name in _TRAIN or name in _TOP:
+        for stage in stages:
+            stage.pop(name, None)
+        (table if name in _TOP else table.setdefault("train", {}))[name] = value
+    else:
+        check_known(name, (*_TOP, *_TRAIN), "a --set")
+
+
+def _recipe(table: dict[str, Any], where: str, name: str) -> Recipe:
+    top = {key: value for key, value in table.items() if key not in ("train", "stages", "mae")}
+    for key in table:
+        check_known(key, (*_TOP, *_TABLES), where)
+    size = str(table.get("size", "nano"))
+    sam2_config(size)
+    train = by_size(table.get("train", {}), size, where)
+    rows = table.get("stages") or [{"name": name}]
+    stages = tuple(_stage(by_size(row, size, where), train, where) for row in rows)
+    top = by_size({key: value for key, value in top.items() if key != "augmentation"}, size, where)
+    if table.get("what") == "mae" or "mae" in table:
+        top["mae"] = build(MaeConfig, table.get("mae", {}), f"{where}, [mae]")
+    return build(
+        Recipe,
+        {"name": name, **top, "augmentation": table.get("augmentation", {}), "stages": stages},
+        where,
+    )
+
+
+def _stage(row: Mapping[str, Any], train: Mapping[str, Any], where: str) -> Stage:
+    name = row.get("name", "")
+    where = f"{where}, stage {name}" if name else where
+    for key in row:
+        check_known(key, (*_STAGE, *_TRAIN), where)
+    own = {key: value for key, value in row.items() if key in _TRAIN}
+    config = build(TrainConfig, {**train, **own}, where)
+    shape = {key: value for key, value in row.items() if key in _STAGE}
+    return build(Stage, {"image_size": None, **shape, "config": config}, where)
+
+
+def _scaled(stage: Stage, steps: int) -> Stage:
+    """The stage in `steps` steps, its schedule stretched alike."""
+    old = stage.config
+    share = steps / old.steps
+    config = replace(
+        old,
+        steps=steps,
+        warmup=min(steps - 1, round(old.warmup * share)),
+        cooldown=round(old.cooldown * share),
+        timescale=max(1, round(old.timescale * share)),
+    )
+    return replace(stage, config=config)
