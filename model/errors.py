@@ -3,7 +3,8 @@
 ModelError                  about the network, its weights or its input
 ├── CheckpointError         a weights file is missing, damaged or does not fit
 ├── TrainingError           training cannot start or cannot go on
-│   └── LeakError           a clip of an evaluation group is about to be trained on
+│   ├── LeakError           a clip of an evaluation group is about to be trained on
+│   └── ClipError           a training clip cannot be read; another one is drawn
 └── PromptError             a prompt or a request about an object or a frame cannot be used
     ├── CoordinateError     a click or box is not finite, in the wrong order, or outside the picture
     ├── EmptyVideoError     a video without a frame
@@ -21,6 +22,7 @@ from storage.errors import EngineError
 
 __all__ = [
     "CheckpointError",
+    "ClipError",
     "CoordinateError",
     "EmptyVideoError",
     "FrameRangeError",
@@ -50,6 +52,10 @@ class TrainingError(ModelError):
 
 class LeakError(TrainingError):
     """A clip of a group that is kept for evaluation is about to be trained on."""
+
+
+class ClipError(TrainingError):
+    """A training clip cannot be read; another one is drawn in its place."""
 
 
 class PromptError(ModelError):
