@@ -69,7 +69,7 @@ class _Stage:
         if rng.random() < 0.35:
             body.shading = float(rng.uniform(0.2, 0.7))
         if rng.random() < 0.25:
-            body.softness = min(float(rng.uniform(0.5, 0.012 * self.size)), radius * 0.12)
+            body.softness = min(float(rng.uniform(0.4, 1.0)) * max(1.0, 0.012 * self.size), radius * 0.12)
         if rng.random() < 0.06:
             body.opacity = float(rng.uniform(0.7, 0.95))
         body.nearness = float(rng.choice([1.0, 1.0, 0.7, 1.4]))
