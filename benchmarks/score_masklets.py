@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from qa.metrics import boundary, boundary_radius, score_frame
+from qa.metrics import boundary_radius, score_frame
 from storage.masks import Rle, decode, encode
 
 Scorer = Callable[[Rle, Rle], tuple[float, float]]
@@ -29,7 +29,7 @@ def score_whole_frame(prediction: Rle, truth: Rle) -> tuple[float, float]:
     a, b = decode(prediction), decode(truth)
     union = np.count_nonzero(a | b)
     overlap = np.count_nonzero(a & b) / union if union else 1.0
-    edges = boundary(a), boundary(b)
+    edges = _boundary(a), _boundary(b)
     disk = _disk(boundary_radius(*b.shape))
     near = [cv2.dilate(edge.view(np.uint8), disk).view(np.bool_) for edge in edges]
     precision = np.count_nonzero(edges[0] & near[1]) / np.count_nonzero(edges[0])
@@ -74,6 +74,14 @@ def _seconds(scorer: Scorer, pairs: Sequence[Pair]) -> float:
     for prediction, truth in pairs:
         scorer(prediction, truth)
     return time.perf_counter() - start
+
+
+def _boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    edge = np.zeros_like(mask)
+    edge[:, :-1] |= mask[:, :-1] ^ mask[:, 1:]
+    edge[:-1, :] |= mask[:-1, :] ^ mask[1:, :]
+    edge[:-1, :-1] |= mask[:-1, :-1] ^ mask[1:, 1:]
+    return edge
 
 
 def _ellipse(height: int, width: int, x: int, side: int) -> Rle:

@@ -17,13 +17,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from qa.contours import Bits, contour_agreement
 from qa.errors import MetricError
-from storage import masks as rles
-from storage.masks import Rle
+from qa.windows import Located, Mask, absent, locate, union
 
 __all__ = [
     "BOUNDARY_TOLERANCE",
@@ -34,18 +32,17 @@ __all__ = [
     "Masklet",
     "Score",
     "SizeBucket",
-    "boundary",
     "boundary_f",
     "boundary_radius",
     "jaccard",
     "mean_score",
     "score_frame",
+    "score_located",
     "score_masklet",
     "size_bucket",
+    "tally",
 ]
 
-BoolMask = NDArray[np.bool_]
-Mask = Rle | BoolMask
 Masklet = Mapping[int, Mask]
 SizeBucket = Literal["small", "medium", "large"]
 SIZE_BUCKETS: tuple[SizeBucket, ...] = ("small", "medium", "large")
@@ -87,12 +84,24 @@ def score_masklet(
     """
     ordered = sorted(set(truth if frames is None else frames))
     scored = ordered[1:-1] if skip_ends else ordered
-    if not any(_visible(truth.get(frame)) for frame in scored):
+    return tally((_located(prediction.get(frame)), _located(truth.get(frame))) for frame in scored)
+
+
+def tally(pairs: Iterable[tuple[Located | None, Located | None]]) -> Score | None:
+    """The score of an object from (prediction, truth) of its scored frames, in order; None stands for absence.
+
+    The result is None if the truth shows the object on none of them. Raises MetricError when sizes differ.
+    """
+    scores: list[tuple[float, float]] = []
+    seen = False
+    for prediction, truth in pairs:
+        seen = seen or _visible(truth)
+        if scores or _visible(prediction) or _visible(truth):
+            scores.append(_score_or_absent(prediction, truth))
+    if not seen:
         return None
-    start = next(n for n, f in enumerate(scored) if _visible(truth.get(f)) or _visible(prediction.get(f)))
-    pairs = [_score_or_absent(prediction.get(frame), truth.get(frame)) for frame in scored[start:]]
-    j, f = np.mean(np.array(pairs), axis=0) * 100
-    return Score(float(j), float(f), len(pairs))
+    j, f = np.mean(np.array(scores), axis=0) * 100
+    return Score(float(j), float(f), len(scores))
 
 
 def mean_score(scores: Iterable[Score]) -> Score:
@@ -106,14 +115,14 @@ def mean_score(scores: Iterable[Score]) -> Score:
 
 def score_frame(prediction: Mask, truth: Mask) -> tuple[float, float]:
     """J and F of one frame, both in 0…1. Raises MetricError when the sizes differ."""
-    height, width = _common_size(prediction, truth)
-    if isinstance(prediction, Rle) and isinstance(truth, Rle) and prediction == truth:
-        return 1.0, 1.0
-    window = _window(prediction, truth)
-    if window is None:
-        return 1.0, 1.0
-    a, b = (_array(mask)[window] for mask in (prediction, truth))
-    return _overlap(a, b), _contour_agreement(a, b, boundary_radius(height, width))
+    return score_located(locate(prediction), locate(truth))
+
+
+def score_located(prediction: Located, truth: Located) -> tuple[float, float]:
+    """`score_frame` of masks whose boxes are known."""
+    radius = boundary_radius(*_common_size(prediction, truth))
+    packed = _packed(prediction, truth, margin=radius)
+    return (1.0, 1.0) if packed is None else (_overlap(*packed), contour_agreement(*packed, radius))
 
 
 def jaccard(prediction: Mask, truth: Mask) -> float:
@@ -122,25 +131,15 @@ def jaccard(prediction: Mask, truth: Mask) -> float:
     >>> jaccard(np.array([[1, 1, 0, 0]], bool), np.array([[0, 1, 1, 0]], bool)) == 1 / 3
     True
     """
-    _common_size(prediction, truth)
-    return _overlap(_array(prediction), _array(truth))
+    a, b = locate(prediction), locate(truth)
+    _common_size(a, b)
+    packed = _packed(a, b, margin=1)
+    return 1.0 if packed is None else _overlap(*packed)
 
 
 def boundary_f(prediction: Mask, truth: Mask) -> float:
     """F of one frame, in 0…1: 1 if neither mask has a boundary, 0 if only one has."""
     return score_frame(prediction, truth)[1]
-
-
-def boundary(mask: BoolMask) -> BoolMask:
-    """Pixels of `mask` bool [H,W] whose right, lower or lower-right neighbour differs.
-
-    The last row looks only to the right, the last column only down, and their corner is never boundary.
-    """
-    edge = np.zeros_like(mask)
-    edge[:, :-1] |= mask[:, :-1] ^ mask[:, 1:]
-    edge[:-1, :] |= mask[:-1, :] ^ mask[1:, :]
-    edge[:-1, :-1] |= mask[:-1, :-1] ^ mask[1:, 1:]
-    return edge
 
 
 def boundary_radius(height: int, width: int) -> int:
@@ -157,89 +156,44 @@ def size_bucket(area_px: float) -> SizeBucket:
     return "medium" if area_px < LARGE_PX else "large"
 
 
-def _score_or_absent(prediction: Mask | None, truth: Mask | None) -> tuple[float, float]:
+def _score_or_absent(prediction: Located | None, truth: Located | None) -> tuple[float, float]:
     present = prediction if truth is None else truth
     if present is None:
         return 1.0, 1.0
-    nothing = rles.empty(*_shape(present))
-    return score_frame(
-        nothing if prediction is None else prediction,
-        nothing if truth is None else truth,
-    )
+    nothing = absent(present.size)
+    return score_located(prediction or nothing, truth or nothing)
 
 
-def _overlap(a: BoolMask, b: BoolMask) -> float:
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
+def _packed(a: Located, b: Located, *, margin: int) -> tuple[Bits, Bits] | None:
+    """The window of two masks of one size that holds both and a pixel around them; None when both are empty.
 
-
-def _contour_agreement(prediction: BoolMask, truth: BoolMask, radius: int) -> float:
-    predicted_edge, true_edge = boundary(prediction), boundary(truth)
-    if not predicted_edge.any() and not true_edge.any():
-        return 1.0
-    precision = _share_near(predicted_edge, true_edge, radius)
-    recall = _share_near(true_edge, predicted_edge, radius)
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
-def _share_near(edge: BoolMask, other: BoolMask, radius: int) -> float:
-    """The share of `edge` pixels at most `radius` from a pixel of `other`; 1 without any `edge` pixel."""
-    count = np.count_nonzero(edge)
-    if not count:
-        return 1.0
-    near = cv2.dilate(other.view(np.uint8), _disk(radius)).view(np.bool_)
-    return np.count_nonzero(edge & near) / count
-
-
-def _disk(radius: int) -> NDArray[np.uint8]:
-    """A filled circle as uint8 [2r+1, 2r+1]; cv2's own ellipse is not the set x² + y² ≤ r²."""
-    steps = np.arange(-radius, radius + 1)
-    return (steps[:, None] ** 2 + steps**2 <= radius**2).astype(np.uint8)
-
-
-def _window(a: Mask, b: Mask) -> tuple[slice, slice] | None:
-    """Rows and columns that hold both masks and one pixel around them; None when both are empty."""
-    boxes = [box for box in (_box(a), _box(b)) if box is not None]
+    J and F are the same of masks that are both transposed, so run lengths, which go down the columns, may stay so.
+    """
+    boxes = [box for box in (a.box, b.box) if box is not None]
     if not boxes:
         return None
-    corners = np.array(boxes)
-    x0, y0 = np.maximum(corners[:, :2].min(axis=0) - 1, 0)
-    x1, y1 = corners[:, 2:].max(axis=0) + 1  # a slice may reach beyond the frame
-    return slice(int(y0), int(y1)), slice(int(x0), int(x1))
+    window = union(boxes, margin=1, size=a.size)
+    crops = a.crop(window), b.crop(window)
+    if all(crop.strides[0] < crop.strides[1] for crop in crops):
+        crops = crops[0].T, crops[1].T
+    return Bits.of(crops[0], margin=margin), Bits.of(crops[1], margin=margin)
 
 
-def _box(mask: Mask) -> tuple[int, int, int, int] | None:
-    """(x0, y0, x1, y1), the last two exclusive; None for an empty mask."""
-    if isinstance(mask, Rle):
-        return rles.box(mask)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def _overlap(a: Bits, b: Bits) -> float:
+    return (a & b).count() / (a | b).count()
 
 
-def _visible(mask: Mask | None) -> bool:
-    if mask is None:
-        return False
-    return not rles.is_empty(mask) if isinstance(mask, Rle) else bool(mask.any())
+def _located(mask: Mask | None) -> Located | None:
+    return None if mask is None else locate(mask)
 
 
-def _array(mask: Mask) -> BoolMask:
-    return rles.decode(mask) if isinstance(mask, Rle) else mask
+def _visible(mask: Located | None) -> bool:
+    return mask is not None and mask.box is not None
 
 
-def _shape(mask: Mask) -> tuple[int, int]:
-    if isinstance(mask, Rle):
-        return mask.height, mask.width
-    if mask.ndim != 2 or mask.dtype != np.bool_:
+def _common_size(prediction: Located, truth: Located) -> tuple[int, int]:
+    if prediction.size != truth.size:
         raise MetricError(
-            f"a mask is a bool array of rows and columns, not {mask.dtype} of shape {mask.shape}"
+            f"prediction {prediction.size} and truth {truth.size} differ in size (height, width)"
         )
-    return mask.shape[0], mask.shape[1]
-
-
-def _common_size(prediction: Mask, truth: Mask) -> tuple[int, int]:
-    sizes = _shape(prediction), _shape(truth)
-    if sizes[0] != sizes[1]:
-        raise MetricError(f"prediction {sizes[0]} and truth {sizes[1]} differ in size (height, width)")
-    return sizes[1]
+    return truth.size

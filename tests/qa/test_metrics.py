@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from qa.contours import Bits
 from qa.errors import MetricError
 from qa.metrics import (
     Mask,
     Score,
-    boundary,
     boundary_f,
     boundary_radius,
     jaccard,
@@ -68,7 +68,7 @@ class TestBoundary:
         ],
     )
     def test_is_where_a_right_or_lower_neighbour_differs(self, of, expected):
-        np.testing.assert_array_equal(boundary(of), expected)
+        np.testing.assert_array_equal(Bits.of(of).boundary().to_array(), expected)
 
     def test_radius_is_a_share_of_the_diagonal_rounded_up(self):
         assert boundary_radius(4, 4) == 1
