@@ -17,6 +17,7 @@ from storage.catalog import Catalog
 from storage.commits import RoundOpening, chain, list_rounds, read_commit
 from storage.errors import EngineError, ManifestError
 from storage.manifests import FileRef, read_manifest
+from storage.videos import KEPT_OUT
 
 PROBE_KEY = "doctor/probe"
 _DESKS = tuple(f"{desk}{kind}" for desk in ("selection", "annotation", "auto") for kind in ("", "-answers"))
@@ -42,6 +43,7 @@ def check(home: EngineHome) -> list[Finding]:
         "commits": _check_commits,
         "manifests": _check_manifests,
         "videos": _check_videos,
+        "splits": _check_splits,
         "catalog": _check_catalog,
         "hand-ins": _check_hand_ins,
     }
@@ -118,6 +120,19 @@ def _check_videos(home: EngineHome) -> str:
             f"{len(missing)} frames are missing, the first {missing[0]}; ingest the video again"
         )
     return f"{len(videos)} videos with {frames} annotated frames"
+
+
+def _check_splits(home: EngineHome) -> str:
+    """No training video is tied to an evaluation video; every pair is compared."""
+    book = home.library.splits()
+    leaks = [f"{home.library.get(key).name}: {why}" for key, why in book.leaks(thorough=True).items()]
+    if leaks:
+        raise EngineError(
+            f"{len(leaks)} training videos belong to evaluation groups, the first {leaks[0]}; "
+            "they are left out of training from now on, but models trained before may have seen them"
+        )
+    aside = sum(video.split == KEPT_OUT for video in home.library.videos())
+    return f"{len(book.evaluation_groups())} evaluation groups, none trained on; {aside} videos kept out"
 
 
 def _check_catalog(home: EngineHome) -> str:

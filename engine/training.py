@@ -7,10 +7,12 @@ from pathlib import Path
 
 from engine.dataset import MaskReader
 from engine.home import EngineHome
+from engine.leaks import forbidden_groups, refuse_leaks
 from engine.phases import PromptMode
 from engine.settings import RetrainSettings
 from engine.stages.base import Row
 from model.training.clips import ClipSource, MaskletClips, MixedClips, TrainingVideo
+from model.training.guard import GuardedClips
 from model.training.synthetic import SyntheticClips
 from model.training.trainer import Row as TrainRow
 from model.training.trainer import TrainConfig, TrainResult, finetune
@@ -62,7 +64,7 @@ def clip_sources(
     home: EngineHome, rows: Sequence[Row], settings: RetrainSettings
 ) -> tuple[ClipSource, ClipSource]:
     """What to train on, and what to replay so that nothing is forgotten: data set clips, some of them drawn."""
-    real = MaskletClips(training_videos(home, rows))
+    real = GuardedClips(MaskletClips(training_videos(home, rows)), forbidden_groups(home))
     share = settings.synthetic_share
     if share == 0:
         return real, real
@@ -70,7 +72,11 @@ def clip_sources(
 
 
 def training_videos(home: EngineHome, rows: Sequence[Row]) -> list[TrainingVideo]:
-    """The data set by video: frames read when asked for, masklets by annotated position."""
+    """The data set by video: frames read when asked for, masklets by annotated position.
+
+    Raises LeakError if a row must not be trained on (see `engine.leaks`).
+    """
+    refuse_leaks(home, rows)
     reader = MaskReader(home.store)
     by_video: dict[str, list[Row]] = {}
     for row in rows:
@@ -86,5 +92,6 @@ def _training_video(
     return TrainingVideo(
         name=video.name,
         frames=home.library.frames(video),
+        group=video.group,
         masklets=[{position[frame]: rle for frame, rle in reader.masks(row).items()} for row in rows],
     )

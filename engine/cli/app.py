@@ -72,8 +72,14 @@ def ingest(
     evaluation: Annotated[
         bool, typer.Option("--eval", help="Keep these videos for evaluation only.")
     ] = False,
-    group: Annotated[str, typer.Option(help="Leak-safe group (author, place) of these videos.")] = "",
-    metadata: Annotated[Path | None, typer.Option(help="CSV with columns path, group, split.")] = None,
+    retention: Annotated[
+        bool, typer.Option("--retention", help="Keep them to see what a new model has forgotten.")
+    ] = False,
+    group: Annotated[str, typer.Option(help="Leak-safe group of these videos.")] = "",
+    metadata: Annotated[
+        Path | None,
+        typer.Option(help="CSV with columns path, group, split; if known source_video, author, place."),
+    ] = None,
     windows: Annotated[int, typer.Option(help="With --sample: windows of the training movie.", min=1)] = 6,
     as_json: JsonFlag = False,
 ) -> None:
@@ -83,8 +89,11 @@ def ingest(
     home = _open(context)
     if not paths and not sample:
         raise typer.BadParameter("name at least one PATH, or use --sample")
+    if evaluation and retention:
+        raise typer.BadParameter("use either --eval or --retention")
     outcomes = ingest_sample(home, windows=windows) if sample else []
-    outcomes += ingest_paths(home, paths or [], evaluation=evaluation, group=group, metadata=metadata)
+    split = "eval" if evaluation else "retention" if retention else "train"
+    outcomes += ingest_paths(home, paths or [], split=split, group=group, metadata=metadata)
     show_outcomes(outcomes, as_json=as_json)
     if not as_json:
         next_step("engine round --phase 1")

@@ -97,7 +97,7 @@ def _report(home: EngineHome) -> list[Path]:
 
     with out.status("mining the natural video …"):
         (taken,) = ingest_paths(
-            home, [bikes_path(home.path / "samples")], evaluation=True, group="natural", metadata=None
+            home, [bikes_path(home.path / "samples")], split="eval", group="natural", metadata=None
         )
         assert taken.outcome.video is not None, taken.outcome.reason
         strip = mine_clip(home, taken.outcome.video, frames=MinedClip().frames, step=MinedClip().step)

@@ -13,7 +13,7 @@ from rich.progress import track
 from engine.cli.show import print_json, print_table
 from engine.errors import SettingsError
 from engine.home import EngineHome
-from storage.videos import IngestOutcome
+from storage.videos import EVALUATION_SPLITS, TIES, IngestOutcome
 
 if TYPE_CHECKING:
     from engine.samples import Sample
@@ -23,6 +23,8 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".m
 """Files looked for in a folder that is named to be ingested."""
 
 METADATA_COLUMNS = ("path", "group", "split")
+"""Columns the metadata must have; `TIES` may be there too, and empty cells say nothing."""
+SPLITS = ("train", *EVALUATION_SPLITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,33 +39,47 @@ class Ingested:
         video = self.outcome.video
         if video is None:
             return self.outcome.reason
-        return f"{video.frame_count} frames {video.width}x{video.height}, {len(video.annotated_frames)} annotated"
+        taken = f"{video.frame_count} frames {video.width}x{video.height}, {len(video.annotated_frames)} annotated"
+        return "; ".join(part for part in (taken, self.outcome.reason) if part)
 
     def to_json(self) -> dict[str, str]:
         """Plain JSON values."""
-        video_id = self.outcome.video.video_id if self.outcome.video else ""
+        video = self.outcome.video
         return {
             "name": self.name,
             "result": self.outcome.status,
-            "video_id": video_id,
+            "video_id": video.video_id if video else "",
+            "split": video.split if video else "",
+            "group": video.group if video else "",
             "detail": self.detail(),
         }
 
 
 def ingest_paths(
-    home: EngineHome, paths: Sequence[Path], *, evaluation: bool, group: str, metadata: Path | None
+    home: EngineHome, paths: Sequence[Path], *, split: str, group: str, metadata: Path | None
 ) -> list[Ingested]:
-    """Take in every video under `paths`; one that cannot be read is reported and the others go in."""
+    """Take in every video under `paths`; one that cannot be read is reported and the others go in.
+
+    Evaluation videos come first: of videos that belong together and are to be on both sides, these stay.
+    """
     known = _read_metadata(metadata) if metadata else {}
-    sources = [source for path in paths for source in _sources(path)]
+
+    def wanted(source: Path) -> str:
+        return known.get(source.name, {}).get("split") or split
+
+    sources = sorted(
+        (source for path in paths for source in _sources(path)),
+        key=lambda source: wanted(source) not in EVALUATION_SPLITS,
+    )
     taken = []
     for source in track(sources, description="Ingesting", transient=True, disable=len(sources) < 2):
         row = known.get(source.name, {})
         outcome = home.library.ingest(
             source,
             annotate_fps=home.settings.ingest.annotate_fps,
-            split=row.get("split") or ("eval" if evaluation else "train"),
+            split=wanted(source),
             group=row.get("group") or group or None,
+            extra={what: row[what] for what in TIES if row.get(what)},
         )
         taken.append(_record(home, str(source), outcome))
     return taken
@@ -131,6 +147,10 @@ def _read_metadata(path: Path) -> dict[str, dict[str, str]]:
                 raise SettingsError(
                     f"{path} lacks the column {missing[0]!r}; it needs {', '.join(METADATA_COLUMNS)}."
                 )
-            return {Path(row["path"]).name: row for row in reader}
+            rows = {Path(row["path"]).name: row for row in reader}
     except OSError as error:
         raise SettingsError(f"Cannot read {path}: {error.strerror}.") from error
+    for name, row in rows.items():
+        if row["split"] and row["split"] not in SPLITS:
+            raise SettingsError(f"{path}: the split of {name} is {row['split']!r}; use {', '.join(SPLITS)}.")
+    return rows

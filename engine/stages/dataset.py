@@ -1,7 +1,7 @@
 """dataset: the next version of the data set: everything in the last one and what this round accepted.
 
 One masklet an object: an object annotated again as a control is measured, not added. Evaluation videos, and videos of
-their leak-safe groups, never enter.
+their leak-safe groups, never enter; a video of which this was found out late leaves the data set.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 
 from engine.dataset import previous_dataset
 from engine.errors import RoundError
+from engine.leaks import left_out, refuse_leaks
 from engine.stages.annotate import annotation_bench
 from engine.stages.auto import auto_bench
-from engine.stages.base import Finished, Row, StageContext, Unsharded, Waiting
+from engine.stages.base import Finished, Row, StageContext, Summary, Unsharded, Waiting
 from engine.workbench import MaskletWork
 from storage.manifests import FileRef
 from storage.masks import area
-from storage.videos import Video
 
 
 class Dataset(Unsharded):
@@ -26,15 +26,23 @@ class Dataset(Unsharded):
 
     def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
         """Write the whole new version."""
+        late = left_out(context.home)
         before = previous_dataset(context)
         added = list(_accepted(context))
-        rows = before + added
-        _refuse_leaks(context, rows)
-        manual = sum(row["origin"] == "manual" for row in added)
+        rows = [row for row in before + added if row["video_id"] not in late]
+        refuse_leaks(context.home, rows)
         return Finished(
             (context.write("dataset", rows),),
-            {"masklets": len(rows), "added_manual": manual, "added_auto": len(added) - manual},
+            _counts(before, added, rows),
         )
+
+
+def _counts(before: list[Row], added: list[Row], rows: list[Row]) -> Summary:
+    """What the data set gained and, where a video was found to belong to the evaluation, lost."""
+    manual = sum(row["origin"] == "manual" for row in added)
+    counts: Summary = {"masklets": len(rows), "added_manual": manual, "added_auto": len(added) - manual}
+    lost = len(before) + len(added) - len(rows)
+    return counts | ({"left_out": lost} if lost else {})
 
 
 def _accepted(context: StageContext) -> Iterable[Row]:
@@ -86,17 +94,3 @@ def _row(context: StageContext, work: MaskletWork, source: FileRef) -> Row:
 def _edited_frames(work: MaskletWork) -> int:
     """Frames people edited in any revision."""
     return len({mask.frame for revision in work.revisions for mask in revision.masks if mask.edited})
-
-
-def _refuse_leaks(context: StageContext, rows: list[Row]) -> None:
-    evaluation = {video.group for video in context.home.library.videos() if _is_evaluation(video)}
-    for row in rows:
-        if row["split"] != "train" or row["group"] in evaluation:
-            raise RoundError(
-                f"Masklet {row['masklet_id']} belongs to evaluation group {row['group']}; "
-                "it must not be trained on. Ingest evaluation videos under groups of their own."
-            )
-
-
-def _is_evaluation(video: Video) -> bool:
-    return video.split == "eval"

@@ -13,6 +13,7 @@ import numpy as np
 from annotation.work import Desk, Selection, Submission, WorkItem
 from engine.dataset import MaskReader, previous_dataset
 from engine.desk import exchange, handed_in
+from engine.leaks import left_out
 from engine.rounds import last_object_id
 from engine.stages.base import Finished, Row, StageContext, Waiting
 from storage.commits import read_commit
@@ -69,8 +70,13 @@ def masklet_id(video_id: str, object_id: int, number: int) -> str:
 
 
 def _choose_videos(context: StageContext) -> list[Row]:
+    late = left_out(context.home)
     videos = sorted(
-        (video for video in context.home.library.videos() if video.split == "train"),
+        (
+            video
+            for video in context.home.library.videos()
+            if video.split == "train" and video.video_id not in late
+        ),
         key=lambda video: video.video_id,
     )
     order = np.random.default_rng([context.round.seed, context.round.number]).permutation(len(videos))

@@ -36,7 +36,7 @@ def export_davis(library: VideoLibrary, masklets: Iterable[ExportMasklet], out: 
     with output_folder(out) as folder:
         for video, listed in by_video(masklets):
             name = names.of(video)
-            splits[video.split].append(name)
+            splits.setdefault(video.split, []).append(name)
             write_frames(library, video, folder / "JPEGImages" / name)
             _write_masks(folder / "Annotations" / name, listed)
             written += len(listed)

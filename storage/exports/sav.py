@@ -26,7 +26,7 @@ from storage.videos.video import Video
 __all__ = ["MaskletFacts", "export_sav", "masklet_facts", "size_bucket"]
 
 _SMALL_BELOW, _MEDIUM_BELOW = 32**2, 96**2
-_SPLIT_NAMES = {"train": "train", "eval": "val"}
+_SPLIT_NAMES = {"train": "train", "eval": "val", "retention": "val", "kept-out": "kept-out"}
 
 
 @dataclass(frozen=True, slots=True)

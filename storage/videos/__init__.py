@@ -5,8 +5,23 @@ only the annotated frames are kept. Session position ``i`` is the source frame
 ``video.annotated_frames[i]``.
 """
 
+from storage.videos.fingerprint import FINGERPRINT_VERSION
 from storage.videos.library import IngestOutcome, StoredFrames, VideoLibrary
 from storage.videos.sources import IngestLimits, SourceInfo, probe
-from storage.videos.video import Video
+from storage.videos.splits import TIES, SplitBook
+from storage.videos.video import EVALUATION_SPLITS, KEPT_OUT, Video
 
-__all__ = ["IngestLimits", "IngestOutcome", "SourceInfo", "StoredFrames", "Video", "VideoLibrary", "probe"]
+__all__ = [
+    "EVALUATION_SPLITS",
+    "FINGERPRINT_VERSION",
+    "KEPT_OUT",
+    "TIES",
+    "IngestLimits",
+    "IngestOutcome",
+    "SourceInfo",
+    "SplitBook",
+    "StoredFrames",
+    "Video",
+    "VideoLibrary",
+    "probe",
+]

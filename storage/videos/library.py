@@ -1,7 +1,8 @@
 """The library of videos in an object store: taking sources in, and giving their annotated frames out.
 
-videos/<video_id>.json                 the record (Video), written last: without it the video does not
-exist frames/<video_id>/<index>.jpg|png      the annotated frames, by source index
+videos/<video_id>.json                 the record (Video), written last: without it there is no such video
+frames/<video_id>/<index>.jpg|png      the annotated frames, by source index
+fingerprints/v1/<video_id>.json        what the video looks like, to find its copies (Fingerprint)
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +21,10 @@ import PIL.Image
 
 from storage.errors import ObjectNotFound, VideoError
 from storage.objects import ObjectStore
+from storage.videos.fingerprint import Fingerprint, fingerprint, frames_to_hash
 from storage.videos.images import even_info, image_files
 from storage.videos.sources import Image, IngestLimits, SourceInfo, annotated_frames, open_source
+from storage.videos.splits import SplitBook
 from storage.videos.video import Video
 
 __all__ = ["IngestOutcome", "StoredFrames", "VideoLibrary", "encode_image"]
@@ -33,7 +36,10 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class IngestOutcome:
-    """What became of a source: taken, already there (nothing changed), or skipped for the given reason."""
+    """What became of a source: taken, already there (nothing changed), or skipped for the given reason.
+
+    `reason` also says why a video that was taken is kept out of training and evaluation.
+    """
 
     status: Literal["taken", "already", "skipped"]
     video: Video | None
@@ -57,6 +63,7 @@ class VideoLibrary:
     def __init__(self, store: ObjectStore, *, limits: IngestLimits | None = None) -> None:
         self._store = store
         self._limits = limits or IngestLimits()
+        self._book = SplitBook(store, read=self._read, look=self._look)
 
     def ingest(
         self,
@@ -75,8 +82,9 @@ class VideoLibrary:
 
         ``frames`` gives the annotated source frames outright, else they are chosen by ``annotate_fps``.
         ``lossless`` forces PNG (True) or JPEG (False); by default sources without loss become PNG.
-        ``group`` (default: the content hash) names videos that a split must keep together. Unreadable
-        sources are skipped with a reason.
+        ``group`` (default: the content hash) names videos that a split must keep together; ``source_video``,
+        ``author`` and ``place`` in ``extra`` do too, and so does looking alike. A video that these tie to the
+        other side of the split is kept out (see `splits`). Unreadable sources are skipped with a reason.
         """
         path = Path(path)
         try:
@@ -115,6 +123,11 @@ class VideoLibrary:
         described = _Description(name, split, group, "memory", extra or {})
         video = _record(source.info, digest.hexdigest(), described, None, annotate_fps or fps, True)
         return self._take(video, source.frames(frozenset(video.annotated_frames)))
+
+    def splits(self) -> SplitBook:
+        """Which videos belong together, up to date."""
+        self._book.refresh()
+        return self._book
 
     def videos(self) -> list[Video]:
         """Every video, by id."""
@@ -166,17 +179,34 @@ class VideoLibrary:
 
     def _take(self, video: Video, images: Iterable[tuple[int, Image]]) -> IngestOutcome:
         """Stores the frames and then the record: killed in between, the next try simply does it all again."""
-        stored = 0
+        found = fingerprint(video.video_id, self._storing(video, images), placed=True)
+        placed = self._book.place(video, found)
+        video = replace(
+            video, split=placed.split, group=placed.group, extra=dict(video.extra) | placed.extra()
+        )
+        self._store.put(found.key, found.to_json())
+        if self._store.put_if_absent(f"videos/{video.video_id}.json", video.to_json()):
+            return IngestOutcome("taken", video, f"kept out: {placed.reason}" if placed.reason else "")
+        return IngestOutcome("already", self.get(video.video_id))
+
+    def _storing(self, video: Video, images: Iterable[tuple[int, Image]]) -> Iterator[Image]:
+        """Stores every frame on the way, and gives those that the fingerprint is made of."""
+        stored, hashed = 0, frames_to_hash(video.annotated_frames)
         for index, image in images:
             self._store.put(video.frame_key(index), encode_image(image, video.image_format))
             stored += 1
+            if index in hashed:
+                yield image
         if stored != len(video.annotated_frames):
             raise VideoError(
                 f"{video.source}: {stored} of {len(video.annotated_frames)} frames could be read"
             )
-        if self._store.put_if_absent(f"videos/{video.video_id}.json", video.to_json()):
-            return IngestOutcome("taken", video)
-        return IngestOutcome("already", self.get(video.video_id))
+
+    def _look(self, video: Video) -> Fingerprint:
+        """The fingerprint of a video taken in before there were any, from its stored frames."""
+        frames = self.frames(video)
+        positions = [video.position(index) for index in sorted(frames_to_hash(video.annotated_frames))]
+        return fingerprint(video.video_id, (frames[position] for position in positions), placed=False)
 
 
 class StoredFrames:

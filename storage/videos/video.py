@@ -13,12 +13,16 @@ from typing import Any, Self
 from storage.commits import canonical_json
 from storage.errors import VideoError
 
-__all__ = ["Video"]
+__all__ = ["EVALUATION_SPLITS", "KEPT_OUT", "Video"]
 
 _FORMAT = 1
 _KINDS = ("video", "images", "stack")
 _FORMATS = ("jpg", "png")
-_SPLITS = ("train", "eval")
+EVALUATION_SPLITS = ("eval", "retention")
+"""Splits that only judge: the frozen evaluation set, and what a new model must not have forgotten."""
+KEPT_OUT = "kept-out"
+"""The split of a video that would tie both sides together: neither trained on nor scored."""
+_SPLITS = ("train", *EVALUATION_SPLITS, KEPT_OUT)
 _HEX = re.compile(r"[0-9a-f]+")
 
 

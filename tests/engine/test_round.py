@@ -60,7 +60,9 @@ def test_rounds_can_collect_data_without_retraining(make_home: Callable[..., Eng
     round_id = run(home, 1)
     retrained, gate = (read_commit(home.store, round_id, stage) for stage in ("retrain", "evaluate"))
     assert retrained is not None and retrained.summary["challenger"] == ""
-    assert gate is not None and gate.summary["reason"] == "nothing was retrained, since retrain.enabled is off"
+    assert (
+        gate is not None and gate.summary["reason"] == "nothing was retrained, since retrain.enabled is off"
+    )
     assert champion_checkpoint(home) == base_checkpoint(home)
 
 

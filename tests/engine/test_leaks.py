@@ -1,0 +1,134 @@
+"""A planted leak fails at the data set, at the source of training clips, and at the network's door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.cli.model import train
+from engine.dataset import latest_dataset
+from engine.doctor import check
+from engine.home import EngineHome
+from engine.leaks import LeakError, forbidden_groups, left_out, refuse_leaks
+from engine.machine import advance_round, open_round
+from engine.stages.base import Row, StageContext
+from engine.stages.dataset import Dataset
+from engine.training import clip_sources, training_videos
+from model.errors import TrainingError
+from model.training.clips import MaskletClips, TrainingVideo
+from model.training.guard import GuardedClips
+from storage.commits import RoundOpening, list_rounds
+from storage.manifests import rows_to_table, write_manifest
+from storage.videos import Video
+from tests.engine.conftest import discs
+
+
+@pytest.fixture(scope="module")
+def home(make_home: Callable[..., EngineHome]) -> EngineHome:
+    """A home after one round, read only."""
+    home = make_home("leaks")
+    opening = open_round(home, phase=1)
+    assert advance_round(home, opening.round_id).state == "done"
+    return home
+
+
+def held_out(home: EngineHome) -> Video:
+    (video,) = (video for video in home.library.videos() if video.split == "eval")
+    return video
+
+
+def planted(home: EngineHome, **said: str) -> Row:
+    """A good row, but of the evaluation video, with what the manifest says of it altered."""
+    return dict(latest_dataset(home)[0]) | {"video_id": held_out(home).video_id} | said
+
+
+def test_the_data_set_itself_is_clean(home: EngineHome) -> None:
+    refuse_leaks(home, latest_dataset(home))
+    assert forbidden_groups(home) == {held_out(home).group}
+    assert left_out(home) == {}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"split": "eval", "group": "held-out"}, {"split": "train", "group": "held-out"}, {}],
+    ids=["plain", "split forged", "split and group forged"],
+)
+def test_the_source_refuses_a_row_of_an_evaluation_video(home: EngineHome, said: dict[str, str]) -> None:
+    rows = [*latest_dataset(home), planted(home, **said)]
+    with pytest.raises(LeakError, match=r"held-out must not be trained on: the split of its video is eval"):
+        training_videos(home, rows)
+    with pytest.raises(LeakError):
+        clip_sources(home, rows, home.settings.retrain)
+
+
+def test_an_altered_row_of_a_training_video_is_refused(home: EngineHome) -> None:
+    row = dict(latest_dataset(home)[0]) | {"group": "another"}
+    with pytest.raises(LeakError, match="altered"):
+        training_videos(home, [row])
+
+
+def test_the_command_line_refuses_a_manifest_with_a_leak(home: EngineHome, tmp_path: Path) -> None:
+    table = rows_to_table("dataset", [*latest_dataset(home), planted(home)])
+    ref = write_manifest(home.store, "planted", "dataset", table, "dataset")
+    with pytest.raises(LeakError, match="held-out"):
+        train(home, None, manifest=ref.key, mode="all", steps=1, seed=0, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_data_set_stage_refuses_a_leak(home: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    opening = next_round(home)
+    monkeypatch.setattr("engine.stages.dataset.previous_dataset", lambda context: [planted(home)])
+    monkeypatch.setattr("engine.stages.dataset._accepted", lambda context: [])
+    with pytest.raises(LeakError, match="held-out"):
+        Dataset().finish(StageContext(home, opening, "dataset"), {})
+
+
+def test_a_video_found_late_leaves_the_data_set(home: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = latest_dataset(home)
+    late = {rows[0]["video_id"]: "it looks like evaluation video held-out"}
+    for place in ("engine.stages.dataset.left_out", "engine.leaks.left_out"):
+        monkeypatch.setattr(place, lambda home: late)
+    monkeypatch.setattr("engine.stages.dataset.previous_dataset", lambda context: rows)
+    monkeypatch.setattr("engine.stages.dataset._accepted", lambda context: [])
+    done = Dataset().finish(StageContext(home, next_round(home), "dataset"), {})
+    gone = sum(row["video_id"] in late for row in rows)
+    assert done.summary["left_out"] == gone > 0
+    with pytest.raises(LeakError, match="looks like"):
+        training_videos(home, rows)
+
+
+def test_the_guard_stops_what_the_lists_let_through(home: EngineHome) -> None:
+    """A source made past `training_videos`, from the evaluation video itself."""
+    video = held_out(home)
+    truth = home.references.read(video.video_id)
+    source = MaskletClips([TrainingVideo(video.name, home.library.frames(video), [truth[1]], video.group)])
+    guarded = GuardedClips(source, forbidden_groups(home))
+    with pytest.raises(LeakError, match="held-out"):
+        guarded.clip(0, np.random.default_rng(0), frames=2, objects=1, size=64)
+    assert issubclass(LeakError, TrainingError)
+
+
+def test_the_sources_of_training_are_guarded(home: EngineHome) -> None:
+    real, _ = clip_sources(home, latest_dataset(home), home.settings.retrain)
+    assert isinstance(real, GuardedClips)
+
+
+def test_the_doctor_looks_at_splits(home: EngineHome) -> None:
+    (found,) = (finding for finding in check(home) if finding.name == "splits")
+    assert found.ok and "1 evaluation groups, none trained on" in found.detail
+
+
+def test_a_copy_of_an_evaluation_video_is_told_and_kept_out(make_home: Callable[..., EngineHome]) -> None:
+    frames, _ = discs(9)
+    outcome = make_home("copies").library.ingest_array(frames[1:], name="copy", fps=6.0)
+    assert outcome.video is not None and outcome.video.split == "kept-out"
+    assert outcome.reason == "kept out: it looks like video held-out, which is kept for evaluation"
+
+
+def next_round(home: EngineHome) -> RoundOpening:
+    """What the opening of another round of phase 1 would look like."""
+    return replace(list_rounds(home.store)[0], round_id="r0002-p1", number=2)
