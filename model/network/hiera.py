@@ -33,7 +33,7 @@ class Hiera(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the four stage outputs [B, C·2^i, S/4·2^-i, S/4·2^-i] of images [B, 3, S, S]."""
         x: Tensor = self.patch_embed(images)  # B H W C
-        x = x + self._position(x.shape[1], x.shape[2])
+        x = x + self.position(x.shape[1], x.shape[2])
         outputs = []
         streams = in_place_pays(x) and not self.training
         for index, block in enumerate(self.blocks):
@@ -42,7 +42,8 @@ class Hiera(nn.Module):
                 outputs.append(x.permute(0, 3, 1, 2))  # B C H W
         return outputs
 
-    def _position(self, height: int, width: int) -> Tensor:
+    def position(self, height: int, width: int) -> Tensor:
+        """Return the position embedding [1, height, width, C] of a grid of tokens."""
         stretch = _stretch if in_place_pays(self.pos_embed) else _interpolate
         window = self.pos_embed_window.permute(0, 2, 3, 1)  # 1 w w C
         rows, columns = -(-height // window.shape[1]), -(-width // window.shape[2])

@@ -28,6 +28,8 @@ from model.network.prompt_encoder import NO_POINT, PromptEncoder
 
 __all__ = [
     "ABSENT_LOGIT",
+    "PIXEL_MEAN",
+    "PIXEL_STD",
     "HeadsOutput",
     "ImageFeatures",
     "Points",
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Points = tuple[Tensor, Tensor]  # coords [N, P, 2] in input pixels, labels [N, P]: 0, 1, box corners 2 and 3
 
@@ -141,8 +143,8 @@ class Sam2(nn.Module):
         """Return normalised images float32 [B, 3, S, S] of `rgb` uint8 [B, H, W, 3] (aspect is not kept)."""
         planes = rgb.to(self.device).permute(0, 3, 1, 2).contiguous()  # B 3 H W, turned while they are bytes
         pixels = resize(planes.float(), self.image_size, antialias=True)
-        mean = pixels.new_tensor(_MEAN)[:, None, None]
-        std = pixels.new_tensor(_STD)[:, None, None]
+        mean = pixels.new_tensor(PIXEL_MEAN)[:, None, None]
+        std = pixels.new_tensor(PIXEL_STD)[:, None, None]
         return pixels.div_(255).sub_(mean).div_(std)
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
