@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.errors import RoundError
 from engine.home import EngineHome
 from storage.commits import Commit, RoundOpening, list_rounds, read_commit
+from storage.promotions import Promotion, list_promotions
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,60 @@ def store_checkpoint(home: EngineHome, path: Path) -> str:
     return digest
 
 
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """Weights came into use, or stayed, at the end of a round or by hand.
+
+    `how`: start (before the first round), promoted or kept (by a round's gate), superseded (a round that ended after a
+    decision by hand, which stood), promote or rollback (by hand). `round_id` is empty but for rounds.
+    """
+
+    checkpoint_hash: str
+    how: str
+    round_id: str = ""
+    promotion: Promotion | None = None
+
+
 def champion_checkpoint(home: EngineHome) -> str:
-    """Hash of the weights in use: the last closed round's champion, or those a first round starts from."""
-    closed = latest_closed(home)
-    return closed.checkpoint_after if closed else base_checkpoint(home)
+    """Hash of the weights in use: the last round's champion unless a person decided otherwise since.
+
+    Before the first round those it would start from.
+    """
+    return model_history(home)[-1].checkpoint_hash
+
+
+def model_history(home: EngineHome) -> list[ModelChange]:
+    """Which weights were in use, oldest first: the start, then every closed round and decision by hand.
+
+    A round that did not begin with what a person had decided (it was open then) leaves that in use.
+    """
+    closed = _closed_rounds(home)
+    first = closed[0].opening.checkpoint_hash if closed else base_checkpoint(home)
+    history = [ModelChange(first, "start")]
+    events: list[tuple[int, int, ClosedRound | Promotion]] = [
+        *((row.opening.number, 0, row) for row in closed),
+        *((row.after_round, row.number, row) for row in list_promotions(home.store)),
+    ]
+    by_hand = False
+    for _, _, event in sorted(events, key=lambda row: row[:2]):
+        by_hand = by_hand or isinstance(event, Promotion)
+        history.append(_change(event, present=history[-1].checkpoint_hash, by_hand=by_hand))
+    return history
+
+
+def _change(event: ClosedRound | Promotion, *, present: str, by_hand: bool) -> ModelChange:
+    if isinstance(event, Promotion):
+        return ModelChange(event.checkpoint_hash, event.action, promotion=event)
+    before, after = event.opening.checkpoint_hash, event.checkpoint_after
+    if by_hand and before != present:
+        return ModelChange(present, "superseded", event.opening.round_id)
+    return ModelChange(after, "promoted" if after != before else "kept", event.opening.round_id)
+
+
+def _closed_rounds(home: EngineHome) -> list[ClosedRound]:
+    """Rounds with their close commits, oldest first."""
+    pairs = [(row, read_commit(home.store, row.round_id, "close")) for row in list_rounds(home.store)]
+    return [ClosedRound(opening, close) for opening, close in pairs if close is not None]
 
 
 def last_object_id(home: EngineHome, video_id: str, *, before: int) -> int:

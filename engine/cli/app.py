@@ -290,6 +290,37 @@ def model_pretrain(
     pretrain(out, seed=seed)
 
 
+@model_app.command("promote")
+def model_promote(
+    context: typer.Context,
+    which: Annotated[
+        str,
+        typer.Argument(metavar="CHECKPOINT|ROUND", help="A file, a stored hash, or a round's challenger."),
+    ],
+    reason: Annotated[str, typer.Option(help="Why; it stays in the record.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Put weights to work by hand, whatever the gate said; the next round begins with them."""
+    from engine.cli.promotion import promote_by_hand
+
+    promote_by_hand(_open(context), which, reason=reason, as_json=as_json)
+
+
+@model_app.command("rollback")
+def model_rollback(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option(help="Why; it stays in the record.")],
+    to: Annotated[
+        str, typer.Option(metavar="CHECKPOINT|ROUND", help="Weights in use before. Default: the last others.")
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Put earlier weights back to work; the next round begins with them."""
+    from engine.cli.promotion import rollback_by_hand
+
+    rollback_by_hand(_open(context), to, reason=reason, as_json=as_json)
+
+
 @model_app.command("evaluate")
 def model_evaluate(
     context: typer.Context,

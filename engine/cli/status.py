@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from annotation.site import SiteError
+from engine.cli.promotion import model_facts, show_decisions
 from engine.cli.queues import queue_tables
 from engine.cli.show import next_step, out, print_json, print_table, say
 from engine.home import EngineHome
 from engine.queues import people_kind, queue_reader
 from engine.status import RoundStatus, StageStatus, all_rounds, find_round
+from storage.videos import EVALUATION_SPLITS
 
 if TYPE_CHECKING:
     from annotation.studio.queues import Queues
@@ -25,17 +27,22 @@ def show_status(home: EngineHome, *, as_json: bool) -> None:
     people = {row.id: _people_of(home, row) for row in rounds if row.state == "open"}
     videos = home.library.videos()
     training = sum(video.split == "train" for video in videos)
+    judging = sum(video.split in EVALUATION_SPLITS for video in videos)
+    aside = len(videos) - training - judging
     if as_json:
         print_json(
             {
                 "home": str(home.path),
-                "videos": {"train": training, "eval": len(videos) - training},
+                "videos": {"train": training, "eval": judging, "kept_out": aside},
+                "model": model_facts(home),
                 "rounds": [row.to_json() for row in rounds],
                 "people": {name: _people_json(found) for name, found in people.items() if found is not None},
             }
         )
         return
-    say(f"[bold]{home.path}[/]: {training} training videos, {len(videos) - training} evaluation videos")
+    kept_out = f", {aside} kept out" if aside else ""
+    say(f"[bold]{home.path}[/]: {training} training videos, {judging} evaluation videos{kept_out}")
+    show_decisions(home)
     if not rounds:
         next_step("engine ingest PATH…" if not videos else "engine round --phase 1")
         return
