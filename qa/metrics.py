@@ -32,6 +32,7 @@ __all__ = [
     "Masklet",
     "Score",
     "SizeBucket",
+    "Tally",
     "boundary_f",
     "boundary_radius",
     "jaccard",
@@ -40,7 +41,6 @@ __all__ = [
     "score_located",
     "score_masklet",
     "size_bucket",
-    "tally",
 ]
 
 Masklet = Mapping[int, Mask]
@@ -84,24 +84,31 @@ def score_masklet(
     """
     ordered = sorted(set(truth if frames is None else frames))
     scored = ordered[1:-1] if skip_ends else ordered
-    return tally((_located(prediction.get(frame)), _located(truth.get(frame))) for frame in scored)
+    tally = Tally()
+    for frame in scored:
+        tally.add(_located(prediction.get(frame)), _located(truth.get(frame)))
+    return tally.score()
 
 
-def tally(pairs: Iterable[tuple[Located | None, Located | None]]) -> Score | None:
-    """The score of an object from (prediction, truth) of its scored frames, in order; None stands for absence.
+class Tally:
+    """What an object has scored so far, a frame at a time."""
 
-    The result is None if the truth shows the object on none of them. Raises MetricError when sizes differ.
-    """
-    scores: list[tuple[float, float]] = []
-    seen = False
-    for prediction, truth in pairs:
-        seen = seen or _visible(truth)
-        if scores or _visible(prediction) or _visible(truth):
-            scores.append(_score_or_absent(prediction, truth))
-    if not seen:
-        return None
-    j, f = np.mean(np.array(scores), axis=0) * 100
-    return Score(float(j), float(f), len(scores))
+    def __init__(self) -> None:
+        self._scores: list[tuple[float, float]] = []
+        self._seen = False
+
+    def add(self, prediction: Located | None, truth: Located | None) -> None:
+        """Takes in the next scored frame; None stands for absence. Raises MetricError when sizes differ."""
+        self._seen = self._seen or _visible(truth)
+        if self._scores or _visible(prediction) or _visible(truth):
+            self._scores.append(_score_or_absent(prediction, truth))
+
+    def score(self) -> Score | None:
+        """Mean J and F in percent; None if the truth showed the object on none of the frames."""
+        if not self._seen:
+            return None
+        j, f = np.mean(np.array(self._scores), axis=0) * 100
+        return Score(float(j), float(f), len(self._scores))
 
 
 def mean_score(scores: Iterable[Score]) -> Score:

@@ -18,7 +18,7 @@ from qa.errors import MetricError
 from storage import masks as rles
 from storage.masks import Rle
 
-__all__ = ["Box", "Located", "Mask", "absent", "locate", "union"]
+__all__ = ["Box", "Located", "Mask", "absent", "locate", "locate_part", "union"]
 
 BoolMask = NDArray[np.bool_]
 Mask = Rle | BoolMask
@@ -50,8 +50,18 @@ def locate(mask: Mask) -> Located:
         raise MetricError(
             f"a mask is a bool array of rows and columns, not {mask.dtype} of shape {mask.shape}"
         )
-    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
-    return _Array(mask, (x, y, x + width, y + height) if width else None)
+    return locate_part(mask, corner=(0, 0), size=(mask.shape[0], mask.shape[1]))
+
+
+def locate_part(pixels: BoolMask, *, corner: tuple[int, int], size: tuple[int, int]) -> Located:
+    """Find the box of a mask of which a part bool [h,w] is given; beyond it, it is empty.
+
+    `corner` is the place (x, y) of the part in the frame of `size` (H, W). The part holds the mask and, where the
+    frame has them, one pixel around it.
+    """
+    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(pixels).view(np.uint8))
+    x, y = x + corner[0], y + corner[1]
+    return _Array(size, pixels, corner, (x, y, x + width, y + height) if width else None)
 
 
 def absent(size: tuple[int, int]) -> Located:
@@ -73,18 +83,17 @@ def union(boxes: Sequence[Box], *, margin: int, size: tuple[int, int]) -> Box:
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    """A mask kept as pixels."""
+    """A mask kept as pixels, all of the frame's or those of a part of it that has its first pixel at `corner`."""
 
+    size: tuple[int, int]
     pixels: BoolMask
+    corner: tuple[int, int]
     box: Box | None
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.pixels.shape[0], self.pixels.shape[1]
-
     def crop(self, box: Box) -> BoolMask:
+        x, y = self.corner
         x0, y0, x1, y1 = box
-        return self.pixels[y0:y1, x0:x1]
+        return self.pixels[y0 - y : y1 - y, x0 - x : x1 - x]
 
 
 @dataclass(frozen=True, slots=True)
