@@ -10,10 +10,11 @@ the same clicks as one undisturbed process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from model.errors import TrainingError
@@ -129,16 +130,17 @@ class ClipSteps:
         source = self._replay if replayed and self._replay is not None else self._source
         frames = 1 if still else config.frames
         count = config.clips_per_step * (config.frames if still else 1)
-        clips = []
+        clips, seeds = [], []
         for number in range(rank, count, world):
             rng = clip_rng(config.seed, step, number)
             clips.append(self._clip(source, rng, frames))
+            seeds.append(int(rng.integers(2**62)))
         if not clips:
             raise TrainingError(
                 f"A step of {count} clips cannot be shared by {world}: raise clips_per_step or lower "
                 "accumulate or the number of processes."
             )
-        return Batch.from_clips(clips)
+        return Batch.from_clips(clips, seeds)
 
     def _clip(self, source: ClipSource, rng: np.random.Generator, frames: int) -> Clip:
         index = int(rng.integers(len(source)))
@@ -175,6 +177,7 @@ class SegmentObjective:
         recipe = self._config.recipe(self._mode(step))
         rng = step_rng(self._config.seed, step)
         plan = draw_plan(batch.frames, recipe, rng)
+        batch = _moved(batch, next(self._model.parameters()).device)
         predictions = simulate(self._model, batch, plan, recipe, rng)
         terms = [
             frame_losses(steps, batch.masks[frame].unsqueeze(1))
@@ -192,6 +195,15 @@ class SegmentObjective:
 
     def _mode(self, step: int) -> str:
         return self._source.mode(step) if isinstance(self._source, ClipSteps) else self._config.mode
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    return replace(
+        batch,
+        images=batch.images.to(device),
+        masks=batch.masks.to(device),
+        clip_of_object=batch.clip_of_object.to(device),
+    )
 
 
 def _summed(terms: list[LossTerms]) -> Losses:

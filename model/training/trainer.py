@@ -1,7 +1,8 @@
-"""The training loop: AdamW over simulated prompts, deterministic for a seed and resumable after a kill.
+"""The training loop: deterministic for a seed, resumable after a kill at any moment, over one process or many.
 
-Every step's data and prompts are drawn from a generator made of the seed and the step's number, so a run
-that was killed goes on from its last saved state and ends with the same weights, bit for bit.
+What a step draws depends on the seed, the step and the clip's number only (`objective.py`), so a run that was killed
+goes on from its last saved state and ends with the same weights, bit for bit on the CPU. Under `torchrun` the clips
+of a step are shared by the processes; the weights are those of one process up to the order of additions.
 """
 
 from __future__ import annotations
@@ -9,28 +10,56 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from model.errors import TrainingError
 from model.files.checkpoints import load_checkpoint, save_checkpoint
 from model.network.sam2 import Sam2
 from model.training.clips import ClipSource
-from model.training.objective import ClipSteps, Losses, Objective, SegmentObjective, StepSource
-from model.training.optimiser import Optimiser
-from model.training.recipe import TrainConfig as TrainConfig
+from model.training.curves import Curve, Row, TensorBoard, read_curve, without_timing
+from model.training.distributed import Ranks, join
+from model.training.objective import ClipSteps, Objective, SegmentObjective, Share, StepSource
+from model.training.optimiser import Optimiser, OptimiserConfig
+from model.training.preparation import prepare
+from model.training.recipe import TrainConfig
+from model.training.state import States, alone_in
 
-STATE_FILE = "state.pt"
+__all__ = [
+    "BAD_BATCH_FILE",
+    "CHECKPOINT_FILE",
+    "Progress",
+    "Row",
+    "RunConfig",
+    "TrainConfig",
+    "TrainResult",
+    "finetune",
+    "fit",
+    "train",
+]
+
 CHECKPOINT_FILE = "checkpoint.safetensors"
+BAD_BATCH_FILE = "bad_batch.json"
 
 B = TypeVar("B")
-Row = dict[str, int | float | str]
 Progress = Callable[[Row], None]
+
+_NOT_RESULTS = (
+    "save_every",
+    "keep",
+    "workers",
+)  # of a configuration: what may differ when a run is continued
+_PACE_STEPS = 20  # steps over which the time left is estimated
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +70,28 @@ class TrainResult:
     rows: list[Row]
 
 
+class RunConfig(Protocol):
+    """What the loop needs to know of a configuration, which is a dataclass of plain values; `TrainConfig` is one."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def save_every(self) -> int: ...
+    @property
+    def keep(self) -> int: ...
+    @property
+    def accumulate(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def workers(self) -> int: ...
+    def optimiser(self) -> OptimiserConfig:
+        """The numbers of the optimiser."""
+        ...
+
+
 def train(
     model: Sam2,
     source: ClipSource | StepSource,
@@ -49,69 +100,37 @@ def train(
     out_dir: Path,
     replay: ClipSource | None = None,
     resume: bool = True,
+    tensorboard: bool = False,
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
-    """Trains `model` in place and writes `out_dir/checkpoint.safetensors`.
+    """Trains `model` in place, on its device, and writes `out_dir/checkpoint.safetensors`.
 
     `source` gives clips, which are drawn by `config` (with `replay` mixed in), or whole steps, as a `Mixture` does.
     See `fit` for the rest.
     """
-    if not isinstance(source, StepSource):
-        source = ClipSteps(source, config, size=model.image_size, replay=replay)
     return fit(
-        SegmentObjective(model, source, config),
+        _objective(model, source, config, replay),
         config,
         out_dir=out_dir,
         save=lambda path: save_checkpoint(model, path, dict(metadata or {})),
         resume=resume,
+        tensorboard=tensorboard,
         progress=progress,
     )
 
 
-def fit(
-    objective: Objective[B],
-    config: TrainConfig,
-    *,
-    out_dir: Path,
-    save: Callable[[Path], None],
-    resume: bool = True,
-    progress: Progress | None = None,
-) -> TrainResult:
-    """Optimises the objective's network in place; `save` writes its weights to the path given, at the end.
-
-    With `resume`, a state saved in `out_dir` by a run of the same configuration is continued. Raises
-    `TrainingError` when the loss stops being a number (naming the clips) or the state belongs to another
-    configuration.
-    """
-    out_dir.mkdir(parents=True, exist_ok=True)
-    run = _Run(objective, config)
-    state_path = out_dir / STATE_FILE
-    if resume and state_path.exists():
-        run.restore(state_path)
-    objective.network.train()
-    while run.step < config.steps:
-        row = run.advance()
-        if progress is not None:
-            progress(row)
-        if run.step % config.save_every == 0 and run.step < config.steps:
-            run.save(state_path)
-    objective.network.eval()
-    checkpoint = out_dir / CHECKPOINT_FILE
-    save(checkpoint)
-    run.save(state_path)
-    return TrainResult(checkpoint, run.rows)
-
-
 def finetune(
     checkpoint: Path,
-    source: ClipSource,
+    source: ClipSource | StepSource,
     config: TrainConfig,
     *,
     out_dir: Path,
     replay: ClipSource | None = None,
     image_size: int | None = None,
+    device: str | torch.device = "cpu",
     resume: bool = True,
+    tensorboard: bool = False,
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
@@ -120,87 +139,283 @@ def finetune(
     `image_size` in pixels trains at another size than the one the model runs at; smaller is faster. The
     checkpoint written keeps the size of the one read.
     """
-    model = load_checkpoint(checkpoint, image_size=image_size)
-    result = train(
-        model,
-        source,
+    model = load_checkpoint(checkpoint, image_size=image_size, device=device)
+
+    def save(path: Path) -> None:
+        kept = model if image_size is None else load_checkpoint(checkpoint)
+        kept.load_state_dict(model.state_dict())
+        save_checkpoint(kept, path, dict(metadata or {}))
+
+    return fit(
+        _objective(model, source, config, replay),
         config,
         out_dir=out_dir,
-        replay=replay,
+        save=save,
         resume=resume,
-        metadata=metadata,
+        tensorboard=tensorboard,
         progress=progress,
     )
-    if image_size is not None:
-        original = load_checkpoint(checkpoint)
-        original.load_state_dict(model.state_dict())
-        save_checkpoint(original, result.checkpoint, dict(metadata or {}))
-    return result
+
+
+def fit(
+    objective: Objective[B],
+    config: RunConfig,
+    *,
+    out_dir: Path,
+    save: Callable[[Path], None],
+    resume: bool = True,
+    tensorboard: bool = False,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Optimises the objective's network in place, on its device; `save` writes its weights at the end.
+
+    `out_dir` gets the states that a killed run goes on from (`state-STEP.SHA256.pt`), the curve
+    (`metrics.parquet`), what `save` writes (`checkpoint.safetensors`), and with `tensorboard` its event files. With
+    `resume`, a run of the same configuration is continued from its newest undamaged state. With `ema_decay` the
+    network ends with the averaged weights. `progress` is told each step's row, with `step_s` and `eta_s` in
+    seconds and `throughput` in objects (or images) a second.
+
+    Under `torchrun` every process calls this alike; the first one writes files and tells progress.
+
+    Raises TrainingError when loss or gradient stop being numbers, having written the names of the clips to
+    `bad_batch.json`; when the state belongs to another configuration; or when another process trains there.
+    """
+    ranks = join(_device(objective.network))
+    with ExitStack() as held:
+        if ranks.is_first:
+            held.enter_context(alone_in(out_dir))
+        run = _Run(objective, config, ranks, out_dir)
+        run.begin(resume=resume)
+        log = _Log(out_dir, run.step, config.steps, tensorboard, progress) if ranks.is_first else None
+        objective.network.train()
+        for batches in run.batches():
+            row, weight = run.advance(batches)
+            if log is not None:
+                log.add(row, weight)
+                if run.step % config.save_every == 0 or run.step == config.steps:
+                    run.save()
+                    log.flush()
+        run.finish()
+        if ranks.is_first:
+            save(out_dir / CHECKPOINT_FILE)
+        ranks.first_says(run.step)  # nobody goes on before the checkpoint is there
+    return TrainResult(out_dir / CHECKPOINT_FILE, without_timing(read_curve(out_dir)))
+
+
+def _objective(
+    model: Sam2, source: ClipSource | StepSource, config: TrainConfig, replay: ClipSource | None
+) -> SegmentObjective:
+    prepare(model, config)
+    if not isinstance(source, StepSource):
+        source = ClipSteps(source, config, size=model.image_size, replay=replay)
+    return SegmentObjective(model, source, config)
 
 
 class _Run(Generic[B]):
-    """Network, optimiser, step counter and rows of a run: everything that a saved state holds."""
+    """Network, optimiser and step counter of a run: everything that a saved state holds."""
 
-    def __init__(self, objective: Objective[B], config: TrainConfig) -> None:
-        self.objective = objective
-        self.config = config
+    def __init__(self, objective: Objective[B], config: RunConfig, ranks: Ranks, out_dir: Path) -> None:
         self.step = 0
-        self.rows: list[Row] = []
-        self.optimiser = Optimiser(objective.network, config.optimiser(), steps=config.steps)
+        self._objective = objective
+        self._config = config
+        self._ranks = ranks
+        self._out_dir = out_dir
+        self._states = States(out_dir, keep=config.keep)
+        self._optimiser = Optimiser(objective.network, config.optimiser(), steps=config.steps)
+        self._module = ranks.parallel(_Step(objective))
+        self._lowered = _is_lowered(config.precision, ranks.device)
 
-    def advance(self) -> Row:
-        """One optimiser step; returns its row."""
-        batch = self.objective.draw(self.step)
-        rate = self.optimiser.set_rates(self.step)
-        with torch.random.fork_rng(devices=[]):
-            # dropout and drop path follow the step, not the process
-            torch.manual_seed(int(np.random.default_rng([self.config.seed, self.step]).integers(2**62)))
-            losses = self.objective.losses(batch, self.step)
-        loss = float(losses.total.detach())
-        if not math.isfinite(loss):
+    def begin(self, *, resume: bool) -> None:
+        """Goes on from the newest good state, or starts anew; all processes at the same step."""
+        if self._ranks.is_first:
+            (self._out_dir / BAD_BATCH_FILE).unlink(missing_ok=True)
+            if resume:
+                self._restore()
+            else:
+                self._states.clear()
+        step = self._ranks.first_says(self.step)
+        if step > 0 and not self._ranks.is_first:
+            self._restore()
+        if self.step != step:
             raise TrainingError(
-                f"The loss of step {self.step} is {loss}; its clips were {self.objective.describe(batch)}. "
-                "Lower the learning rate or look at these clips."
+                f"Process {self._ranks.rank} finds no state of step {step} in {self._out_dir}, where the first "
+                "process has one: all processes need the same folder."
             )
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        norm = self.optimiser.update()
+
+    def batches(self) -> Iterator[list[B]]:
+        """This process' parts of the steps to come."""
+        for step in range(self.step, self._config.steps):
+            yield [self._objective.draw(step, share) for share in self._shares()]
+
+    def advance(self, batches: Sequence[B]) -> tuple[Row, float]:
+        """One optimiser step over the parts of a batch; its row, and the weight of what all processes saw."""
+        rate = self._optimiser.set_rates(self.step)
+        weights = [self._objective.weight(batch) for batch in batches]
+        (total,) = self._ranks.sum(torch.tensor([sum(weights)], dtype=torch.float64))
+        found: list[dict[str, Tensor]] = []
+        for share, batch, weight in zip(self._shares(), batches, weights, strict=True):
+            last = len(found) == len(batches) - 1
+            # DDP averages over processes, so a process' part counts by its weight among all times their number
+            found.append(self._backward(batch, share, weight * self._ranks.world / total, averaged=last))
+        values = self._averages(found, weights, total)
+        if not math.isfinite(values["loss"]):
+            self._stop("loss", values["loss"], batches, found)
+        norm = self._optimiser.update()
+        if not math.isfinite(norm):
+            self._stop("gradient", norm, batches, found)
         self.step += 1
-        self.rows.append(self._row(losses, loss, rate, norm))
-        return self.rows[-1]
+        row: Row = {"step": self.step, "split": "train", **values, "lr": rate, "grad_norm": norm}
+        return row, total
 
-    def _row(self, losses: Losses, total: float, rate: float, norm: float) -> Row:
-        return {
+    def save(self) -> None:
+        """Writes the state; on a full disk the last one stays."""
+        state = {
+            "config": _fingerprint(self._config),
             "step": self.step,
-            "split": "train",
-            "loss": total,
-            **{name: float(part.detach()) for name, part in losses.parts.items()},
-            "lr": rate,
-            "grad_norm": norm,
+            "network": self._objective.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
         }
+        self._states.save(self.step, state)
 
-    def save(self, path: Path) -> None:
-        """Writes the state under a temporary name and moves it into place."""
-        state: dict[str, Any] = {
-            "config": _fingerprint(self.config),
-            "step": self.step,
-            "rows": self.rows,
-            "model": self.objective.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-        temporary = path.with_suffix(".partial")
-        torch.save(state, temporary)
-        temporary.replace(path)
+    def finish(self) -> None:
+        """Leaves the network ready to be used, with averaged weights if they were kept."""
+        averaged = self._optimiser.ema_state()
+        if averaged is not None:
+            self._objective.network.load_state_dict(averaged)
+        self._objective.network.eval()
 
-    def restore(self, path: Path) -> None:
-        """Continues from a saved state."""
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["config"] != _fingerprint(self.config):
-            raise TrainingError(f"{path} belongs to a run with another configuration; use another folder.")
-        self.objective.network.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
+    def _restore(self) -> None:
+        state = self._states.newest()
+        if state is None:
+            return
+        if state["config"] != _fingerprint(self._config):
+            raise TrainingError(
+                f"{self._out_dir} belongs to a run with another configuration; use another folder."
+            )
+        self._objective.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
         self.step = int(state["step"])
-        self.rows = list(state["rows"])
+
+    def _shares(self) -> list[Share]:
+        """This process' shares of a step, one a part: rank r of R with one part takes the clips r, r + R…"""
+        parts, rank, world = self._config.accumulate, self._ranks.rank, self._ranks.world
+        return [Share(rank + world * part, world * parts) for part in range(parts)]
+
+    def _backward(self, batch: B, share: Share, scale: float, *, averaged: bool) -> dict[str, Tensor]:
+        """Adds the gradients of a part; returns its losses. `averaged` over processes: the last part only."""
+        with self._quietly(averaged), _seeded(self._config.seed, self.step, share, self._ranks.device):
+            with self._autocast():
+                total, parts = self._module(batch, self.step)
+            (total * scale).backward()
+        return {"loss": total.detach(), **parts}
+
+    def _averages(
+        self, found: Sequence[Mapping[str, Tensor]], weights: Sequence[float], total: float
+    ) -> dict[str, float]:
+        """The losses of the whole step, averaged over parts and processes by their weights."""
+        names = list(found[0])
+        stacked = torch.stack([torch.stack([part[name] for name in names]) for part in found]).double()
+        shares = torch.tensor(weights, dtype=torch.float64, device=stacked.device) / total
+        return dict(zip(names, self._ranks.sum(shares @ stacked), strict=True))
+
+    def _stop(
+        self, what: str, value: float, batches: Sequence[B], found: Sequence[Mapping[str, Tensor]]
+    ) -> None:
+        """Ends the run and names the clips: those of parts whose own loss is no number, or all of them."""
+        bad = [
+            self._objective.describe(batch)
+            for batch, losses in zip(batches, found, strict=True)
+            if what != "loss" or not math.isfinite(float(losses["loss"]))
+        ]
+        clips = ", ".join(text for text in self._ranks.gather(", ".join(bad)) if text)
+        if self._ranks.is_first:
+            facts = {"step": self.step, "what": what, "value": str(value), "clips": clips.split(", ")}
+            (self._out_dir / BAD_BATCH_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        raise TrainingError(
+            f"The {what} of step {self.step} is {value}; its clips were {clips} (also in "
+            f"{self._out_dir / BAD_BATCH_FILE}). Lower the learning rate or look at these clips."
+        )
+
+    def _quietly(self, averaged: bool) -> AbstractContextManager[None]:
+        """Keeps gradients in this process until the last part of a step."""
+        if averaged or not isinstance(self._module, DistributedDataParallel):
+            return nullcontext()
+        return self._module.no_sync()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast("cuda", torch.bfloat16) if self._lowered else nullcontext()
 
 
-def _fingerprint(config: TrainConfig) -> str:
-    return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
+class _Step(nn.Module, Generic[B]):
+    """The losses of a batch as a module's forward pass, which is what DDP can wrap."""
+
+    def __init__(self, objective: Objective[B]) -> None:
+        super().__init__()
+        self.network = objective.network
+        self._objective = objective
+
+    def forward(self, batch: B, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total, a scalar with gradient, and the recorded parts."""
+        losses = self._objective.losses(batch, step)
+        return losses.total, {name: part.detach() for name, part in losses.parts.items()}
+
+
+class _Log:
+    """What the first process writes and tells about every step."""
+
+    def __init__(
+        self, out_dir: Path, done: int, steps: int, tensorboard: bool, progress: Progress | None
+    ) -> None:
+        self._curve = Curve(out_dir, steps=done)
+        self._board = TensorBoard(out_dir, steps=done) if tensorboard else None
+        self._progress = progress
+        self._steps = steps
+        self._recent: deque[float] = deque(maxlen=_PACE_STEPS)
+        self._since = time.perf_counter()
+
+    def add(self, row: Row, weight: float) -> None:
+        """Records a step that saw `weight` objects or images."""
+        now = time.perf_counter()
+        step_s, self._since = now - self._since, now
+        self._recent.append(step_s)
+        timed: Row = {**row, "step_s": step_s, "throughput": weight / step_s}
+        self._curve.add(timed)
+        if self._board is not None:
+            self._board.add(timed)
+        if self._progress is not None:
+            pace = sum(self._recent) / len(self._recent)
+            self._progress({**timed, "eta_s": pace * (self._steps - int(row["step"]))})
+
+    def flush(self) -> None:
+        """Brings the files up to date."""
+        self._curve.flush()
+        if self._board is not None:
+            self._board.flush()
+
+
+@contextmanager
+def _seeded(seed: int, step: int, share: Share, device: torch.device) -> Iterator[None]:
+    """Dropout and drop path follow the step and the share, not the process and its past."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        rng = np.random.default_rng([seed, step, 2**32 - 2, share.index])
+        torch.manual_seed(int(rng.integers(2**62)))
+        yield
+
+
+def _is_lowered(precision: str, device: torch.device) -> bool:
+    """Whether to compute in bfloat16, which trains on CUDA only: CPUs are slower in it, MPS does not support it."""
+    if precision == "bfloat16" and device.type != "cuda":
+        raise TrainingError(
+            f"Training in bfloat16 needs CUDA; use precision auto or float32 on {device.type}."
+        )
+    return precision != "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _fingerprint(config: RunConfig) -> str:
+    plain: dict[str, Any] = asdict(config)  # type: ignore[call-overload]  # a dataclass, as RunConfig says
+    kept = {name: value for name, value in plain.items() if name not in _NOT_RESULTS}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
