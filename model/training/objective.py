@@ -10,18 +10,17 @@ the same clicks as one undisturbed process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from model.errors import TrainingError
 from model.losses import LossTerms, frame_losses
 from model.network.sam2 import Sam2
 from model.training.batch import Batch
-from model.training.clips import Clip, ClipSource
+from model.training.clips import ClipSource
+from model.training.mixture import Mixture, Source
 from model.training.prompt_simulation import draw_plan, simulate
 from model.training.recipe import TrainConfig
 
@@ -33,7 +32,6 @@ __all__ = [
     "SegmentObjective",
     "Share",
     "StepSource",
-    "clip_rng",
     "step_rng",
 ]
 
@@ -102,11 +100,6 @@ def step_rng(seed: int, step: int) -> np.random.Generator:
     return np.random.default_rng([seed, step])
 
 
-def clip_rng(seed: int, step: int, clip: int) -> np.random.Generator:
-    """The generator of one clip of a step, counted over all processes."""
-    return np.random.default_rng([seed, step, 1 + clip])
-
-
 class ClipSteps:
     """Steps drawn from one source of clips, with single frames and a replayed source mixed in, by `TrainConfig`."""
 
@@ -114,37 +107,19 @@ class ClipSteps:
         self, source: ClipSource, config: TrainConfig, *, size: int, replay: ClipSource | None = None
     ) -> None:
         """`size` in pixels of the clips."""
-        self._source = source
-        self._replay = replay
         self._config = config
-        self._size = size
+        self._clips = _mixtures("the training data", source, config, size)
+        self._replay = None if replay is None else _mixtures("the replayed data", replay, config, size)
 
     def mode(self, step: int) -> str:
         """ "masks" or "all": replayed steps have prompts of every kind."""
         return "all" if self._kind(step)[0] else self._config.mode
 
     def draw(self, step: int, *, rank: int = 0, world: int = 1) -> Batch:
-        """The clips rank, rank + world… of a step; a step of single frames has a frame where others have a clip's."""
-        config = self._config
+        """The clips rank, rank + world… of a step. Steps of single frames have as many frames as the others."""
         replayed, still = self._kind(step)
-        source = self._replay if replayed and self._replay is not None else self._source
-        frames = 1 if still else config.frames
-        count = config.clips_per_step * (config.frames if still else 1)
-        clips, seeds = [], []
-        for number in range(rank, count, world):
-            rng = clip_rng(config.seed, step, number)
-            clips.append(self._clip(source, rng, frames))
-            seeds.append(int(rng.integers(2**62)))
-        if not clips:
-            raise TrainingError(
-                f"A step of {count} clips cannot be shared by {world}: raise clips_per_step or lower "
-                "accumulate or the number of processes."
-            )
-        return Batch.from_clips(clips, seeds)
-
-    def _clip(self, source: ClipSource, rng: np.random.Generator, frames: int) -> Clip:
-        index = int(rng.integers(len(source)))
-        return source.clip(index, rng, frames=frames, objects=self._config.objects, size=self._size)
+        clips = self._replay if replayed and self._replay is not None else self._clips
+        return clips[still].draw(step, rank=rank, world=world)
 
     def _kind(self, step: int) -> tuple[bool, bool]:
         """Whether the step is replayed, and whether it is of single frames."""
@@ -153,6 +128,24 @@ class ClipSteps:
         replayed = self._replay is not None and bool(replay < config.replay_share)
         promptable = replayed or config.mode == "all"
         return replayed, promptable and bool(still < config.still_share)
+
+
+def _mixtures(name: str, clips: ClipSource, config: TrainConfig, size: int) -> tuple[Mixture, Mixture]:
+    """Steps of clips, and steps of single frames."""
+    moving = Source(name, clips)
+    still = Source(name, clips, frames=1, clips_per_step=config.clips_per_step * config.frames)
+    one, other = (
+        Mixture(
+            [source],
+            frames=config.frames,
+            objects=config.objects,
+            clips_per_step=config.clips_per_step,
+            size=size,
+            seed=config.seed,
+        )
+        for source in (moving, still)
+    )
+    return one, other
 
 
 class SegmentObjective:
@@ -177,7 +170,7 @@ class SegmentObjective:
         recipe = self._config.recipe(self._mode(step))
         rng = step_rng(self._config.seed, step)
         plan = draw_plan(batch.frames, recipe, rng)
-        batch = _moved(batch, next(self._model.parameters()).device)
+        batch = batch.to(next(self._model.parameters()).device)
         predictions = simulate(self._model, batch, plan, recipe, rng)
         terms = [
             frame_losses(steps, batch.masks[frame].unsqueeze(1))
@@ -193,17 +186,12 @@ class SegmentObjective:
         """The names of the clips."""
         return ", ".join(batch.names)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the network, which worker processes that draw batches do not need."""
+        return {"_model": None, "_source": self._source, "_config": self._config}
+
     def _mode(self, step: int) -> str:
         return self._source.mode(step) if isinstance(self._source, ClipSteps) else self._config.mode
-
-
-def _moved(batch: Batch, device: torch.device) -> Batch:
-    return replace(
-        batch,
-        images=batch.images.to(device),
-        masks=batch.masks.to(device),
-        clip_of_object=batch.clip_of_object.to(device),
-    )
 
 
 def _summed(terms: list[LossTerms]) -> Losses:

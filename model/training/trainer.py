@@ -12,8 +12,8 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -29,6 +29,7 @@ from model.network.sam2 import Sam2
 from model.training.clips import ClipSource
 from model.training.curves import Curve, Row, TensorBoard, read_curve, without_timing
 from model.training.distributed import Ranks, join
+from model.training.loader import StepLoader
 from model.training.objective import ClipSteps, Objective, SegmentObjective, Share, StepSource
 from model.training.optimiser import Optimiser, OptimiserConfig
 from model.training.preparation import prepare
@@ -188,7 +189,7 @@ def fit(
         run.begin(resume=resume)
         log = _Log(out_dir, run.step, config.steps, tensorboard, progress) if ranks.is_first else None
         objective.network.train()
-        for batches in run.batches():
+        for batches in held.enter_context(closing(run.batches())):
             row, weight = run.advance(batches)
             if log is not None:
                 log.add(row, weight)
@@ -242,10 +243,22 @@ class _Run(Generic[B]):
                 "process has one: all processes need the same folder."
             )
 
-    def batches(self) -> Iterator[list[B]]:
+    def batches(self) -> Generator[list[B], None, None]:
         """This process' parts of the steps to come."""
-        for step in range(self.step, self._config.steps):
-            yield [self._objective.draw(step, share) for share in self._shares()]
+        parts = self._config.accumulate
+        loader = StepLoader(
+            _Parts(self._objective.draw, self._shares()),
+            start=self.step * parts,
+            stop=self._config.steps * parts,
+            workers=self._config.workers,
+        )
+        with loader:
+            batch: list[B] = []
+            for _, part in loader:
+                batch.append(part)
+                if len(batch) == parts:
+                    yield batch
+                    batch = []
 
     def advance(self, batches: Sequence[B]) -> tuple[Row, float]:
         """One optimiser step over the parts of a batch; its row, and the weight of what all processes saw."""
@@ -344,6 +357,18 @@ class _Run(Generic[B]):
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast("cuda", torch.bfloat16) if self._lowered else nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts(Generic[B]):
+    """Draws the parts of all steps in order, as what `StepLoader` counts."""
+
+    draw: Callable[[int, Share], B]
+    shares: Sequence[Share]
+
+    def __call__(self, number: int) -> B:
+        step, part = divmod(number, len(self.shares))
+        return self.draw(step, self.shares[part])
 
 
 class _Step(nn.Module, Generic[B]):
