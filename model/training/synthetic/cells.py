@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from model.training.synthetic.bodies import Body
 from model.training.synthetic.motion import Camera, wandering
-from model.training.synthetic.patterns import noise
+from model.training.synthetic.patterns import as_surface, noise
 from model.training.synthetic.scenes import Lens, Scene
 from model.training.synthetic.shapes import Outline, single
 
@@ -22,7 +22,7 @@ def cell_scene(rng: np.random.Generator, size: int) -> Scene:
     style = rng.random()
     ground, body = _brightness(rng, dark_ground=style < 0.65)
     roughness = rng.uniform(2, 14) * noise(rng, int(1.5 * size), 0.6)[:, :, None]
-    background = np.ascontiguousarray(np.repeat(ground + roughness, 3, 2), dtype=np.float32)
+    background = as_surface(np.repeat(ground + roughness, 3, 2))
     radius = size * float(np.exp(rng.uniform(np.log(0.03), np.log(0.15))))
     contrast = rng.uniform(0.02, 0.35)
     texture = noise(rng, TEXTURE_SIZE, float(rng.uniform(0.4, 1.5)))
@@ -39,7 +39,7 @@ def cell_scene(rng: np.random.Generator, size: int) -> Scene:
         grey=True,
     )
     pan = (rng.normal(0, 0.004 * size, 2) * moving).astype(np.float32)
-    return Scene(size, background, bodies, Camera(size, pan, zoom=0.0, roll=0.0), lens)
+    return Scene(size, [background], bodies, Camera(size, pan, zoom=0.0, roll=0.0), lens)
 
 
 def _brightness(rng: np.random.Generator, *, dark_ground: bool) -> tuple[float, float]:
@@ -71,7 +71,7 @@ def _cell(
         path=wandering(rng, centre, pace=radius * float(rng.choice([0.04, 0.12, 0.3])), spin=0.04),
         radius=own_radius,
         aspect=float(rng.uniform(0.6, 1.0)),
-        texture=np.ascontiguousarray(np.repeat(np.clip(grey, 0, 255)[:, :, None], 3, 2), dtype=np.float32),
+        texture=as_surface(np.repeat(grey[:, :, None], 3, 2)),
         edge=np.full(3, level, dtype=np.float32) if outlined else None,
         softness=min(1.5, own_radius * 0.12) if rng.random() < 0.5 else 0.0,
     )

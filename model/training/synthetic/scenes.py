@@ -91,7 +91,7 @@ class Scene:
     """A background, bodies from back to front, lights, and how they are filmed."""
 
     size: int
-    background: Floats  # larger than the frame
+    background: list[Image]  # larger than the frame; one, or one a frame
     bodies: list[Body]
     camera: Camera
     lens: Lens
@@ -124,14 +124,13 @@ class Scene:
         return total, middle
 
     def _moment(self, time: float, numbers: list[list[int]]) -> tuple[Floats, Owners]:
-        offset = (self.size - self.background.shape[0]) / 2
+        picture = self.background[min(max(round(time), 0), len(self.background) - 1)]
+        offset = (self.size - picture.shape[0]) / 2
         shifted = as_matrix(
             chained(self.camera.at(time, self.distance), (1.0, 0.0, offset, 0.0, 1.0, offset))
         )
         flags, border = cv2.INTER_LINEAR, cv2.BORDER_REFLECT
-        warped = cv2.warpAffine(
-            self.background, shifted, (self.size, self.size), flags=flags, borderMode=border
-        )
+        warped = cv2.warpAffine(picture, shifted, (self.size, self.size), flags=flags, borderMode=border)
         canvas = np.asarray(warped, dtype=np.float32)
         owner = np.zeros((self.size, self.size), dtype=np.int16)
         views = {near: self.camera.at(time, near) for near in {body.nearness for body in self.bodies}}

@@ -81,14 +81,14 @@ def single(outline: Outline) -> list[Part]:
     return [Part(outline)]
 
 
-def jointed(rng: np.random.Generator) -> list[Part]:
-    """A body with two to six limbs of one or two links, some with a head; limbs behind the body come first."""
+def jointed(rng: np.random.Generator, finest: float) -> list[Part]:
+    """A body with two to six limbs of one or two links, some with a head. No limb is narrower than 2 `finest`."""
     trunk_size = (float(rng.uniform(0.4, 0.75)), float(rng.uniform(0.25, 0.45)))
     trunk = Part(Outline.around(rng, _oval(rng, *trunk_size), 0.02))
     limbs = int(rng.integers(2, 7))
     rate = float(rng.uniform(0.25, 1.1))
     links = 1 if rng.random() < 0.4 else 2
-    length, width = float(rng.uniform(0.35, 0.6)), float(rng.uniform(0.07, 0.16))
+    length, width = float(rng.uniform(0.35, 0.6)), max(finest, float(rng.uniform(0.07, 0.16)))
     spread = rng.random() < 0.5  # all around, or hanging down on one side
     parts = [trunk]
     for number in range(limbs):
@@ -101,7 +101,7 @@ def jointed(rng: np.random.Generator) -> list[Part]:
             own = length / links * (1.1 if link == 0 else 1.0)
             parts.append(
                 Part(
-                    Outline.around(rng, _capsule(own, width * (1.0 - 0.3 * link)), 0.0),
+                    Outline.around(rng, _capsule(own, max(finest, width * (1.0 - 0.3 * link))), 0.0),
                     parent=parent,
                     joint=joint if link == 0 else (own, 0.0),
                     angle=angle if link == 0 else float(rng.normal(0, 0.4)),
@@ -123,14 +123,14 @@ def jointed(rng: np.random.Generator) -> list[Part]:
     return parts
 
 
-def chain(rng: np.random.Generator) -> list[Part]:
-    """A snake or rope: four to seven links in a row, a wave running through them."""
+def chain(rng: np.random.Generator, finest: float) -> list[Part]:
+    """A snake or rope: four to seven links in a row, a wave running through them; `finest` as for limbs."""
     count = int(rng.integers(4, 8))
     length, width = 2.0 / count, float(rng.uniform(0.05, 0.17))
     rate, swing = float(rng.uniform(0.2, 0.9)), float(rng.uniform(0.1, 0.5))
     parts = []
     for number in range(count):
-        thick = width * (1.0 - 0.5 * number / count)
+        thick = max(finest, width * (1.0 - 0.5 * number / count))
         parts.append(
             Part(
                 Outline.around(rng, _capsule(length, thick), 0.0),
@@ -146,10 +146,10 @@ def chain(rng: np.random.Generator) -> list[Part]:
     return parts
 
 
-def thin(rng: np.random.Generator) -> list[Part]:
-    """A stick, leaf or wire of one piece, straight or bent."""
+def thin(rng: np.random.Generator, finest: float) -> list[Part]:
+    """A stick, leaf or wire of one piece, straight or bent; `finest` as for limbs."""
     across = np.linspace(-1, 1, CONTOUR_POINTS // 2)
-    width = float(np.exp(rng.uniform(np.log(0.04), np.log(0.14))))
+    width = max(finest, float(np.exp(rng.uniform(np.log(0.04), np.log(0.14)))))
     taper = width * np.sqrt(np.clip(1 - np.abs(across) ** float(rng.choice([2.0, 6.0])), 0, 1)) + 0.01
     bend = rng.uniform(-0.35, 0.35) * (across**2 - 0.4) + rng.uniform(-0.12, 0.12) * np.sin(3 * across)
     upper, lower = np.column_stack([across, bend - taper]), np.column_stack([across, bend + taper])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from model.training.synthetic.bodies import Body
 from model.training.synthetic.motion import Camera, Tilt, Warp, leaving, through, wandering
-from model.training.synthetic.patterns import Textures, blended_into, greyed
+from model.training.synthetic.patterns import Image, Textures, blended_into, greyed
 from model.training.synthetic.scenes import Lens, Light, Scene
 from model.training.synthetic.shapes import (
     Outline,
@@ -25,13 +25,15 @@ from model.training.synthetic.shapes import (
 
 Floats = npt.NDArray[np.float32]
 
+FINEST = 0.01  # half the width of the thinnest things and limbs, in picture sizes: 2.6 pixels across at 128
+
 
 class _Stage:
     """What all objects of a scene are drawn with."""
 
     def __init__(self, rng: np.random.Generator, textures: Textures, size: int, frames: int) -> None:
         self.rng, self.textures, self.size, self.frames = rng, textures, size, frames
-        self.ground = textures.ground(rng, int(1.5 * size))
+        self.ground = textures.ground(rng, int(1.5 * size), frames)
         self.pace = size * float(rng.choice([0.006, 0.02, 0.04]))  # pixels a frame
         self.texture_size = 96 if size < 192 else 144
         self.shadow: Floats | None = None
@@ -78,20 +80,22 @@ class _Stage:
     def _figure(self, smallest: float, largest: float) -> tuple[list[Part], float, float]:
         """Parts, aspect and radius in pixels."""
         rng, kind = self.rng, self.rng.random()
-        if kind < 0.2:
-            return jointed(rng), 1.0, self.radius(max(smallest, 0.1), max(largest, 0.12))
-        if kind < 0.28:
-            return chain(rng), 1.0, self.radius(max(smallest, 0.12), max(largest, 0.14) * 1.2)
         if kind < 0.36:
-            return thin(rng), 1.0, self.radius(max(smallest, 0.12), max(largest, 0.14) * 1.2)
+            least = 0.1 if kind < 0.2 else 0.12
+            radius = self.radius(
+                max(smallest, least), max(largest, least + 0.02) * (1.0 if kind < 0.2 else 1.2)
+            )
+            finest = FINEST * self.size / radius
+            drawn = jointed if kind < 0.2 else chain if kind < 0.28 else thin
+            return drawn(rng, finest), 1.0, radius
         softness, liveliness = float(rng.choice([0.0, 1.0])), float(rng.choice([0, 0.06, 0.15]))
         parts = single(Outline.drawn(rng, softness=softness, liveliness=liveliness))
         return parts, float(rng.uniform(0.45, 1.0)), self.radius(smallest, largest)
 
-    def _surface(self) -> Floats:
+    def _surface(self) -> Image:
         surface = self.textures.surface(self.rng, self.texture_size)
         if self.rng.random() < 0.1:
-            surface = blended_into(surface, self.ground, self.rng)
+            surface = blended_into(surface, self.ground[0], self.rng)
         return surface
 
     def like(self, original: Body, velocity: Floats | None = None, at: Floats | None = None) -> Body:
@@ -230,7 +234,7 @@ def thing_scene(rng: np.random.Generator, textures: Textures, size: int, frames:
     background = stage.ground
     lens = _lens(rng, size)
     if lens.grey:
-        background = greyed(background)
+        background = [greyed(picture) for picture in background]
         for body in bodies:
             body.texture = greyed(body.texture)
             body.edge = None if body.edge is None else np.full(3, body.edge.mean(), dtype=np.float32)
