@@ -22,7 +22,7 @@ from model.training.batch import Batch
 from model.training.clips import ClipSource
 from model.training.mixture import Mixture, Source
 from model.training.prompt_simulation import draw_plan, simulate
-from model.training.recipe import TrainConfig
+from model.training.train_config import TrainConfig
 
 __all__ = [
     "WHOLE",
@@ -32,6 +32,7 @@ __all__ = [
     "SegmentObjective",
     "Share",
     "StepSource",
+    "clip_rng",
     "step_rng",
 ]
 
@@ -98,6 +99,11 @@ class StepSource(Protocol):
 def step_rng(seed: int, step: int) -> np.random.Generator:
     """The generator of what all clips of a step share: its kind and its plan of prompts."""
     return np.random.default_rng([seed, step])
+
+
+def clip_rng(seed: int, step: int, clip: int) -> np.random.Generator:
+    """The generator of one clip of a step, counted over all processes."""
+    return np.random.default_rng([seed, step, 1 + clip])
 
 
 class ClipSteps:

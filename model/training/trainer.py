@@ -33,8 +33,8 @@ from model.training.loader import StepLoader
 from model.training.objective import ClipSteps, Objective, SegmentObjective, Share, StepSource
 from model.training.optimiser import Optimiser, OptimiserConfig
 from model.training.preparation import prepare
-from model.training.recipe import TrainConfig
 from model.training.state import States, alone_in
+from model.training.train_config import TrainConfig
 
 __all__ = [
     "BAD_BATCH_FILE",
