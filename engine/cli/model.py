@@ -169,9 +169,9 @@ def pretrain(out_dir: Path, *, seed: int) -> None:
     """Train nano from scratch, with a line a hundred steps; a killed run goes on where it was."""
     from model.training.nano import pretrain as run
 
-    def tell(row: Mapping[str, Any]) -> None:
+    def tell(stage: Any, row: Mapping[str, Any]) -> None:
         if int(row["step"]) % STEPS_PER_LINE == 0:
-            say(f"step {row['step']}: loss {float(row['loss']):.3f}")
+            say(f"{stage.name}, step {row['step']}: loss {float(row['loss']):.3f}")
 
     path = run(out_dir, seed=seed, progress=tell)
     say(f"Wrote [bold]{path}[/]")

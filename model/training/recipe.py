@@ -91,6 +91,8 @@ class Recipe:
             raise TrainingError(f"what {self.what!r} is unknown; use one of {', '.join(KINDS)}.")
         if not self.stages:
             raise TrainingError(f"Recipe {self.name} has no stage.")
+        if self.what == "mae" and len(self.stages) > 1:
+            raise TrainingError(f"Recipe {self.name}: pre-training of a trunk has one stage.")
         names = [stage.name for stage in self.stages]
         for name in names:
             if names.count(name) > 1 or not name or "/" in name:

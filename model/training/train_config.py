@@ -70,6 +70,7 @@ class TrainConfig:
     keep: int = 2  # saved states that are kept
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))  # a list where it was read from a file
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise TrainingError(

@@ -19,7 +19,7 @@ from model.training.mae.config import MaeConfig
 from model.training.mae.masking import draw_visible
 from model.training.mae.network import MaskedAutoencoder
 from model.training.mae.pictures import Image, Pictures, random_crop
-from model.training.objective import WHOLE, Losses, Share, clip_rng
+from model.training.objective import WHOLE, Losses, Share
 from model.training.train_config import TrainConfig
 
 
@@ -74,7 +74,7 @@ class MaeObjective:
         return ", ".join(batch.names)
 
     def _draw_one(self, step: int, number: int) -> tuple[Image, Tensor, str]:
-        rng = clip_rng(self._config.seed, step, number)
+        rng = np.random.default_rng([self._config.seed, step, 1 + number])
         size = self._network.image_size
         index = int(rng.integers(len(self._pictures)))
         picture, name = self._pictures.picture(index, rng, size=size)

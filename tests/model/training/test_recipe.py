@@ -9,7 +9,6 @@ import pytest
 
 from model.config import SIZES
 from model.errors import ModelError, TrainingError
-from model.training.nano import STAGES
 from model.training.recipe import RECIPES, Recipe, Stage, TrainConfig, load_recipe
 
 MINE = """
@@ -65,14 +64,6 @@ def test_each_large_recipe_has_a_nano_variant_of_the_same_kind(name: str) -> Non
 @pytest.mark.parametrize("size", [size for size in SIZES if size != "nano"])
 def test_large_recipes_are_there_for_every_published_size(name: str, size: str) -> None:
     assert load_recipe(name, [f"size={size}"]).size == size
-
-
-def test_nano_is_the_recipe_of_the_packaged_weights() -> None:
-    stages = load_recipe("nano").stages
-    assert [(stage.name, stage.image_size, stage.config.steps) for stage in stages] == [
-        (stage.name, stage.image_size, stage.config.steps) for stage in STAGES
-    ]
-    assert [stage.config for stage in stages] == [stage.config for stage in STAGES]
 
 
 def test_stage_1_has_the_numbers_of_table_13a() -> None:
