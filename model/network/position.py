@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -125,12 +125,15 @@ def rotate(tokens: Tensor, table: RotaryTable) -> Tensor:
         return tokens
     if table.turns is not None and in_place_pays(tokens):
         return rotate_(tokens.clone(memory_format=torch.contiguous_format), table.turns)
+    if table.turns is not None and _turns_pay(tokens):
+        turned: Tensor = _Turn.apply(tokens, table.turns)  # type: ignore[no-untyped-call]
+        return turned
     cos, sin = table.cos, table.sin
     repeated = torch.unflatten(tokens.float(), -2, (-1, cos.shape[0]))  # ... k L C
     repeated = torch.unflatten(repeated, -1, (-1, 2))  # ... k L C/2 2
     real, imaginary = repeated.unbind(-1)
-    turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)
-    return turned.flatten(-2).flatten(-3, -2).to(tokens.dtype)
+    both = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)
+    return both.flatten(-2).flatten(-3, -2).to(tokens.dtype)
 
 
 def rotate_(tokens: Tensor, turns: Tensor) -> Tensor:
@@ -141,6 +144,28 @@ def rotate_(tokens: Tensor, turns: Tensor) -> Tensor:
     pairs = torch.unflatten(torch.unflatten(tokens, -1, (-1, 2)), -3, (-1, turns.shape[0]))  # ... k L C/2 2
     torch.view_as_complex(pairs).mul_(turns)
     return tokens
+
+
+class _Turn(torch.autograd.Function):
+    """`rotate_` of a copy, with its derivative: turning back."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, turns: Tensor) -> Tensor:
+        """Return the turned tokens."""
+        ctx.save_for_backward(turns)
+        return rotate_(tokens.clone(memory_format=torch.contiguous_format), turns)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient, turned back."""
+        (turns,) = ctx.saved_tensors
+        (gradient,) = gradients
+        return rotate_(gradient.clone(memory_format=torch.contiguous_format), turns.conj_physical()), None
+
+
+def _turns_pay(x: Tensor) -> bool:
+    """Whether products of complex numbers may rotate x while gradients are recorded: float32 on a CPU."""
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling()
 
 
 def in_place_pays(x: Tensor) -> bool:

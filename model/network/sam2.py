@@ -56,8 +56,8 @@ class ImageFeatures:
 
     def select(self, index: Tensor) -> ImageFeatures:
         """Pick or repeat frames: `index` int64 [N] into the batch; the result has batch N."""
-        s0, s1 = self.high_res
-        return ImageFeatures(self.embedding[index], self.embedding_pos, (s0[index], s1[index]))
+        embedding, s0, s1 = (maps.index_select(0, index) for maps in (self.embedding, *self.high_res))
+        return ImageFeatures(embedding, self.embedding_pos, (s0, s1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from model.errors import TrainingError
 from model.losses import StepPrediction, actual_iou
+from model.network.layers import resize
 from model.network.sam2 import Sam2
 from model.training.batch import Batch
 from model.training.clips import ClipSource
@@ -69,7 +70,7 @@ def _score(model: Sam2, batch: Batch, protocol: str, multimask: bool, rng: np.ra
         model.eval()
         answers = simulate(model, batch, plan, recipe, rng)
         model.train(training)
-        guesses = [_best(answers[frame][-1]) for frame in range(batch.frames)]
+        guesses = [_best(answers[frame][-1], model.image_size) for frame in range(batch.frames)]
     return torch.stack([_jaccard(guess, truth) for guess, truth in zip(guesses, batch.masks, strict=True)])
 
 
@@ -80,9 +81,10 @@ def _protocol(name: str, multimask: bool) -> tuple[PromptPlan, PromptRecipe]:
     return PromptPlan((kind,), (0,), (0,) if clicks else ()), recipe
 
 
-def _best(answer: StepPrediction) -> Tensor:
+def _best(answer: StepPrediction, size: int) -> Tensor:
     rows = torch.arange(len(answer.logits))
-    return answer.logits[rows, answer.ious.argmax(dim=1)] > 0  # N H W
+    best = answer.logits[rows, answer.ious.argmax(dim=1)][:, None]
+    return resize(best, size)[:, 0] > 0  # N H W
 
 
 def _jaccard(guess: Tensor, truth: Tensor) -> Tensor:

@@ -128,11 +128,12 @@ def simulate(
     recipe: PromptRecipe,
     rng: np.random.Generator | None = None,
 ) -> dict[int, list[StepPrediction]]:
-    """Runs the model over a batch as prompted by `plan`: frame → its answers, at the model's image size.
+    """Runs the model over a batch as prompted by `plan`: frame → its answers.
 
-    The images of `batch` may have any size, its masks must have the model's. Clicks are drawn with one
-    generator for each clip, made of `batch.seeds`; a batch without seeds uses `rng` for all of them. Raises
-    `TrainingError` when there is neither.
+    Single masks have the model's image size, candidates a quarter of it. The images of `batch` may have any
+    size, its masks must have the model's. Clicks are drawn with one generator for each clip, made of
+    `batch.seeds`; a batch without seeds uses `rng` for all of them. Raises `TrainingError` when there is
+    neither.
     """
     return _Simulation(model, batch, plan, recipe, _generators(batch, rng)).run()
 
@@ -175,11 +176,11 @@ class _Simulation:
     recent: dict[int, FrameMemory] = field(default_factory=dict)
 
     def run(self) -> dict[int, list[StepPrediction]]:
-        encoded = self._encode()
+        encoded = _by_frame(self._encode(), self.batch.frames)
         order = self.plan.order(self.batch.frames)
         predictions: dict[int, list[StepPrediction]] = {}
         for frame in order:
-            features = encoded.select(frame * self._clips + self.batch.clip_of_object)
+            features = encoded[frame].select(self.batch.clip_of_object)
             answers = self._answer(frame, features)
             predictions[frame] = [_prediction(heads) for heads in answers]
             if frame != order[-1]:
@@ -300,5 +301,19 @@ class _Simulation:
         (self.conditioning if conditioning else self.recent)[frame] = FrameMemory(maskmem, heads.pointer)
 
 
+def _by_frame(encoded: ImageFeatures, frames: int) -> list[ImageFeatures]:
+    """Cut features of T·B pictures into T of B: their gradients then meet in one piece instead of T sums."""
+    embedding, fine, middle = (
+        torch.unflatten(maps, 0, (frames, -1)).unbind() for maps in (encoded.embedding, *encoded.high_res)
+    )
+    return [
+        ImageFeatures(embedding[frame], encoded.embedding_pos, (fine[frame], middle[frame]))
+        for frame in range(frames)
+    ]
+
+
 def _prediction(heads: HeadsOutput) -> StepPrediction:
-    return StepPrediction(heads.high_res_multimasks, heads.ious, heads.object_score)
+    """Several candidates stay small, as the network drew them; a single one is already there in full size."""
+    candidates = heads.low_res_multimasks
+    logits = heads.high_res if candidates.shape[1] == 1 else candidates
+    return StepPrediction(logits, heads.ious, heads.object_score)

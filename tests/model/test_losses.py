@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.losses import StepPrediction, actual_iou, dice_loss, focal_loss, frame_losses
+from model.losses import StepPrediction, actual_iou, frame_losses
+from tests.model.plain_losses import plain_losses
 
 
 def golden_steps() -> tuple[list[StepPrediction], torch.Tensor]:
@@ -66,10 +67,45 @@ def test_only_the_best_candidate_gets_mask_gradients() -> None:
 def test_perfect_masks_cost_almost_nothing() -> None:
     target = torch.zeros(1, 1, 4, 4)
     target[..., :2] = 1
-    logits = 40 * target - 20
-    assert float(focal_loss(logits, target)) == pytest.approx(0, abs=1e-6)
-    assert float(dice_loss(logits, target)) == pytest.approx(0, abs=1e-6)
-    assert float(actual_iou(logits, target)) == 1
+    step = StepPrediction(40 * target - 20, torch.ones(1, 1), torch.full((1, 1), 20.0))
+    assert float(frame_losses([step], target).total()) == pytest.approx(0, abs=1e-6)
+    assert float(actual_iou(step.logits, target)) == 1
+
+
+@pytest.mark.parametrize(("candidates", "side"), [(3, 8), (1, 32), (3, 32), (3, 80)])
+def test_values_and_gradients_are_those_of_the_plain_formulas(candidates: int, side: int) -> None:
+    """The target has sides of 32 (320 for the last, where enlarging goes another way)."""
+    size = 320 if side == 80 else 32
+    generator = torch.Generator().manual_seed(side + candidates)
+    target = torch.rand(4, 1, size, size, generator=generator) > 0.7
+    target[1], target[2] = False, True
+    values = [4 * torch.randn(4, candidates, side, side, generator=generator)]
+    values[0][3] = -1024.0  # judged absent by mistake
+    values += [
+        torch.rand(4, candidates, generator=generator),
+        torch.randn(4, 1, generator=generator),
+    ]
+    fast = StepPrediction(*(value.clone().requires_grad_() for value in values))
+    plain = StepPrediction(*(value.double().requires_grad_() for value in values))
+    losses, expected = frame_losses([fast], target), plain_losses(plain, target)
+    for name in ("mask", "dice", "iou", "presence"):
+        assert getattr(losses, name).item() == pytest.approx(getattr(expected, name).item(), rel=2e-6)
+    losses.total().backward()
+    expected.total().backward()
+    for name in ("logits", "ious", "object_score"):
+        given, wanted = getattr(fast, name).grad, getattr(plain, name).grad
+        assert given is not None and wanted is not None
+        assert (given - wanted).abs().max() <= 3e-6 * wanted.abs().max()
+
+
+def test_the_number_of_objects_may_be_an_average_over_processes() -> None:
+    steps, target = golden_steps()
+    assert float(frame_losses(steps, target, objects=4).total()) == pytest.approx(
+        float(frame_losses(steps, target).total()) / 2, rel=1e-6
+    )
+    assert float(frame_losses(steps, target, objects=0.5).total()) == pytest.approx(
+        2 * float(frame_losses(steps, target).total()), rel=1e-6
+    )
 
 
 def test_two_empty_masks_have_iou_zero_for_the_loss() -> None:

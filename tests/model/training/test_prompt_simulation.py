@@ -73,7 +73,8 @@ def test_every_frame_is_answered_and_corrected_frames_once_more_per_click(
     candidates = {frame: [step.logits.shape[1] for step in steps] for frame, steps in answers.items()}
     # a click more: frame 0 then has two; frame 2 had none before its first correction
     assert candidates == {0: [3, 1, 1], 1: [3], 2: [3, 3, 1]}
-    assert answers[1][0].logits.shape == (2, 3, 64, 64)
+    assert answers[0][1].logits.shape == (2, 1, 64, 64)
+    assert answers[1][0].logits.shape == (2, 3, 16, 16)  # candidates stay as small as they were drawn
     assert answers[1][0].ious.shape == (2, 3)
     assert answers[1][0].object_score.shape == (2, 1)
 
