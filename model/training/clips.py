@@ -1,27 +1,28 @@
 """Training clips: a few frames with the true masks of a few objects, and the sources they are drawn from.
 
-`MaskletClips` samples videos with masklets the way SAM 2 does (contiguous frames, objects visible on the
-first one, time reversed half of the time) and augments every frame of a clip alike. `MixedClips` draws from
-several sources by weight.
+`cut_clip` samples a video with masklets the way SAM 2 does: contiguous frames, objects visible on the first
+one, time reversed half of the time, every frame augmented alike. `MaskletClips` does so with videos in a list,
+`MixedClips` draws from several sources by weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import TrainingError
-from storage.masks import Rle, decode
+from model.errors import ClipError, TrainingError
+from model.training.augment import Augmentation, ClipColours, frame_clip
+from storage.masks import Rle, decode, is_empty
 
 Image = npt.NDArray[np.uint8]
 BoolMask = npt.NDArray[np.bool_]
 
-FILL_RGB = (123, 116, 103)
+STARTS = 1000
+"""First frames that are tried before a video is said to show no object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,34 @@ class FrameSequence(Protocol):
     def __getitem__(self, index: int, /) -> Image: ...
 
 
+class LabelledVideo(Protocol):
+    """A video whose objects are known, frame by frame; what is asked for is read, and nothing else."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def group(self) -> str:
+        """What must not be on both sides of the split (author, place, source); empty where not known."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        ...
+
+    def image(self, position: int) -> Image:
+        """A frame, uint8 [H,W,3] RGB."""
+        ...
+
+    def visible(self, position: int) -> list[int]:
+        """Indices of the objects that have pixels on a frame."""
+        ...
+
+    def mask(self, index: int, position: int) -> BoolMask | None:
+        """Mask bool [H,W] of one object on a frame, None where it is absent."""
+        ...
+
+
 Masklet = Mapping[int, Rle | BoolMask]
 
 
@@ -99,42 +128,27 @@ class TrainingVideo:
     group: str = ""
 
     def __post_init__(self) -> None:
-        if not any(self._positions(masklet) for masklet in self.masklets):
+        if not any(_shows(mask) for masklet in self.masklets for mask in masklet.values()):
             raise TrainingError(f"Video {self.name} has no object to learn from.")
 
-    @staticmethod
-    def _positions(masklet: Masklet) -> list[int]:
-        return [position for position, mask in masklet.items() if _mask(mask).any()]
+    def __len__(self) -> int:
+        return len(self.frames)
 
-    def visible(self) -> dict[int, list[int]]:
-        """Position → indices of the masklets that have pixels there."""
-        table: dict[int, list[int]] = {}
-        for index, masklet in enumerate(self.masklets):
-            for position in self._positions(masklet):
-                if 0 <= position < len(self.frames):
-                    table.setdefault(position, []).append(index)
-        return dict(sorted(table.items()))
+    def image(self, position: int) -> Image:
+        """A frame, uint8 [H,W,3] RGB."""
+        return np.asarray(self.frames[position])
 
-    def mask(self, masklet: int, position: int) -> BoolMask | None:
+    def visible(self, position: int) -> list[int]:
+        """Indices of the masklets that have pixels on a frame."""
+        stored = [masklet.get(position) for masklet in self.masklets]
+        return [index for index, mask in enumerate(stored) if mask is not None and _shows(mask)]
+
+    def mask(self, index: int, position: int) -> BoolMask | None:
         """Mask bool [H,W] of one object, None where it is absent."""
-        stored = self.masklets[masklet].get(position)
-        return None if stored is None else _mask(stored)
-
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How a clip is varied; every draw holds for the whole clip, as in SAM 2's recipe for video."""
-
-    reverse_probability: float = 0.5
-    flip_probability: float = 0.5
-    crop_probability: float = 0.5  # crops make small objects large enough for a small model
-    smallest_crop: float = 3.0  # crop side at least this many times the object's longer side
-    rotation_deg: float = 15.0
-    shear_deg: float = 8.0
-    brightness: float = 0.1
-    contrast: float = 0.1
-    saturation: float = 0.1
-    grey_probability: float = 0.05
+        stored = self.masklets[index].get(position)
+        if isinstance(stored, Rle):
+            return decode(stored)
+        return None if stored is None else np.asarray(stored, dtype=bool)
 
 
 class MaskletClips:
@@ -144,7 +158,6 @@ class MaskletClips:
         if not videos:
             raise TrainingError("There is no video to learn from.")
         self._videos = list(videos)
-        self._visible = [video.visible() for video in videos]
         self._augmentation = augmentation or Augmentation()
 
     def __len__(self) -> int:
@@ -152,44 +165,94 @@ class MaskletClips:
 
     def clip(self, index: int, rng: np.random.Generator, *, frames: int, objects: int, size: int) -> Clip:
         """Contiguous frames of video `index` from a random start; a short video is run back and forth."""
-        video, visible = self._videos[index], self._visible[index]
-        positions = _sample_positions(sorted(visible), len(video.frames), frames, rng, self._augmentation)
-        chosen = _sample_objects(visible[positions[0]], objects, rng)
-        images = [np.asarray(video.frames[position]) for position in positions]
-        masks = _stack_masks(video, chosen, positions, images[0].shape[:2])
-        images, masks = self._framed(images, masks, rng, size)
-        colours = _ColourJitter.drawn(rng, self._augmentation)
-        kept = masks[0].any(axis=(1, 2))
-        return Clip(np.stack([colours(image) for image in images]), masks[:, kept], video.name, video.group)
-
-    def _framed(
-        self, images: list[Image], masks: BoolMask, rng: np.random.Generator, size: int
-    ) -> tuple[list[Image], BoolMask]:
-        """Crop and warp to size x size; the whole frame where a warp would lose the first frame's objects."""
-        full = _resize_matrix(images[0].shape[:2], (0.0, 0.0, 1.0, 1.0), size)
-        drawn = _draw_matrix(masks[0], rng, size, self._augmentation)
-        warped = _warp_masks(masks, drawn, size)
-        if not warped[0].any():
-            drawn, warped = full, _warp_masks(masks, full, size)
-        if not warped[0].any():  # too small for the model's pixels even so: keep each object's nearest pixel
-            warped[0] = _centre_pixels(masks[0], full, size)
-        return [_warp_image(image, drawn, size) for image in images], warped
+        return cut_clip(
+            self._videos[index],
+            rng,
+            frames=frames,
+            objects=objects,
+            size=size,
+            augmentation=self._augmentation,
+        )
 
 
-def _mask(stored: Rle | BoolMask) -> BoolMask:
-    return decode(stored) if isinstance(stored, Rle) else np.asarray(stored, dtype=bool)
+def cut_clip(
+    video: LabelledVideo,
+    rng: np.random.Generator,
+    *,
+    frames: int,
+    objects: int,
+    size: int,
+    augmentation: Augmentation,
+) -> Clip:
+    """A clip of `frames` contiguous frames of a video, of at most `objects` of those on its first frame.
+
+    A video with fewer frames is run back and forth. One frame at a time is held at its own size, and frames
+    are read in ascending order, which costs a video file least. Raises `ClipError` if no object shows.
+    """
+    positions = _sample_positions(video, frames, rng, augmentation)
+    seen = video.visible(positions[0])
+    chosen = [seen[int(index)] for index in rng.permutation(len(seen))[:objects]]
+    framing, first = frame_clip(_MasksOfFrame(video, chosen, positions[0]), rng, size, augmentation)
+    colours = ClipColours.drawn(rng, frames, augmentation)
+    kept = [row for row in range(len(chosen)) if first[row].any()]
+    images = np.empty((frames, size, size, 3), dtype=np.uint8)
+    masks = np.zeros((frames, len(kept), size, size), dtype=bool)  # T N S S
+    shape: tuple[int, ...] = ()
+    for position in sorted(set(positions)):
+        image = video.image(position)
+        shape = _checked(video, position, "frame", image.shape[:2], shape or image.shape[:2])
+        framed = framing.image(image)
+        planes = np.zeros((len(kept), size, size), dtype=bool)
+        for plane, row in zip(planes, kept, strict=True):
+            mask = video.mask(chosen[row], position)
+            if mask is not None:
+                _checked(video, position, "mask", mask.shape, shape)
+                plane[:] = framing.mask(mask)
+        for time in (time for time, other in enumerate(positions) if other == position):
+            images[time] = colours.image(framed, time)
+            masks[time] = planes
+    masks[0] = first[kept]
+    return Clip(images, masks, video.name, video.group)
+
+
+@dataclass(frozen=True, slots=True)
+class _MasksOfFrame(Sequence[BoolMask]):
+    """Masks of some objects on one frame, decoded when asked for: an image may have many large ones."""
+
+    video: LabelledVideo
+    objects: Sequence[int]
+    position: int
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __getitem__(self, row: int) -> BoolMask:  # type: ignore[override]
+        mask = self.video.mask(self.objects[row], self.position)
+        assert mask is not None  # the object is visible there
+        return mask
+
+
+def _shows(stored: Rle | BoolMask) -> bool:
+    return not is_empty(stored) if isinstance(stored, Rle) else bool(np.any(stored))
 
 
 def _sample_positions(
-    starts: Sequence[int], length: int, frames: int, rng: np.random.Generator, augmentation: Augmentation
+    video: LabelledVideo, frames: int, rng: np.random.Generator, augmentation: Augmentation
 ) -> list[int]:
-    """Positions of the clip; the first one is in `starts`, so that an object is visible there."""
+    """Positions of the clip; an object is visible on the first one."""
     step = -1 if rng.random() < augmentation.reverse_probability else 1
-    span = (frames - 1) * step
-    fitting = [start for start in starts if 0 <= start + span < length]
-    candidates = fitting or list(starts)
-    start = candidates[int(rng.integers(len(candidates)))]
-    return [_bounce(start + step * offset, length) for offset in range(frames)]
+    for start in _starts(len(video), (frames - 1) * step, rng):
+        if video.visible(start):
+            return [_bounce(start + step * offset, len(video)) for offset in range(frames)]
+    raise ClipError(f"Video {video.name} has no object to learn from.")
+
+
+def _starts(length: int, span: int, rng: np.random.Generator) -> Iterator[int]:
+    """First frames in random order: those from which the clip fits into the video, then the others."""
+    starts = rng.permutation(length)
+    fits = (starts + span >= 0) & (starts + span < length)
+    ordered = np.concatenate([starts[fits], starts[~fits]])
+    return (int(start) for start in ordered[:STARTS])
 
 
 def _bounce(position: int, length: int) -> int:
@@ -200,140 +263,13 @@ def _bounce(position: int, length: int) -> int:
     return position if position < length else 2 * (length - 1) - position
 
 
-def _sample_objects(visible: Sequence[int], objects: int, rng: np.random.Generator) -> list[int]:
-    order = rng.permutation(len(visible))[:objects]
-    return [visible[int(index)] for index in order]
-
-
-def _stack_masks(
-    video: TrainingVideo, chosen: Sequence[int], positions: Sequence[int], shape: Iterable[int]
-) -> BoolMask:
-    height, width = shape
-    masks = np.zeros((len(positions), len(chosen), height, width), dtype=bool)  # T N H W
-    for time, position in enumerate(positions):
-        for row, masklet in enumerate(chosen):
-            mask = video.mask(masklet, position)
-            if mask is not None:
-                masks[time, row] = mask
-    return masks
-
-
-def _draw_matrix(
-    first: BoolMask, rng: np.random.Generator, size: int, augmentation: Augmentation
-) -> npt.NDArray[np.float64]:
-    """2x3 affine from frame pixels to clip pixels: crop, flip, rotation, shear and resize in one."""
-    shape = first.shape[1:]
-    window = (0.0, 0.0, 1.0, 1.0)
-    if rng.random() < augmentation.crop_probability:
-        window = _draw_window(first[int(rng.integers(len(first)))], rng, augmentation)
-    matrix = _homogeneous(_resize_matrix(shape, window, size))
-    if rng.random() < augmentation.flip_probability:
-        matrix = np.array([[-1.0, 0, size - 1], [0, 1, 0], [0, 0, 1]]) @ matrix
-    angle = np.deg2rad(rng.uniform(-1, 1) * augmentation.rotation_deg)
-    shear = np.tan(np.deg2rad(rng.uniform(-1, 1) * augmentation.shear_deg))
-    linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ [
-        [1, shear],
-        [0, 1],
-    ]
-    centre = np.full(2, (size - 1) / 2)
-    turn = np.eye(3)
-    turn[:2, :2], turn[:2, 2] = linear, centre - linear @ centre
-    return np.asarray((turn @ matrix)[:2])
-
-
-def _draw_window(
-    mask: BoolMask, rng: np.random.Generator, augmentation: Augmentation
-) -> tuple[float, float, float, float]:
-    """A square-ish window around the object as fractions (x0, y0, width, height) of the frame, inside it."""
-    height, width = mask.shape
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return (0.0, 0.0, 1.0, 1.0)
-    longest = max(len(rows), len(columns)) * augmentation.smallest_crop
-    limit = float(min(height, width))
-    side = float(np.exp(rng.uniform(np.log(min(longest, limit)), np.log(limit))))
-    wide, tall = min(side * rng.uniform(0.9, 1.25), width), min(side * rng.uniform(0.9, 1.25), height)
-    x = columns.mean() - wide * rng.uniform(0.25, 0.75)
-    y = rows.mean() - tall * rng.uniform(0.25, 0.75)
-    x, y = np.clip(x, 0, width - wide), np.clip(y, 0, height - tall)
-    return (float(x / width), float(y / height), float(wide / width), float(tall / height))
-
-
-def _resize_matrix(
-    shape: Sequence[int], window: tuple[float, float, float, float], size: int
-) -> npt.NDArray[np.float64]:
-    height, width = shape[0], shape[1]
-    x0, y0, wide, tall = window[0] * width, window[1] * height, window[2] * width, window[3] * height
-    scale_x, scale_y = size / wide, size / tall
-    # pixel centres: (x + 0.5 - x0) * scale - 0.5
-    return np.array(
-        [[scale_x, 0, (0.5 - x0) * scale_x - 0.5], [0, scale_y, (0.5 - y0) * scale_y - 0.5]], dtype=np.float64
-    )
-
-
-def _homogeneous(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.vstack([matrix, [0.0, 0.0, 1.0]])
-
-
-def _warp_masks(masks: BoolMask, matrix: npt.NDArray[np.float64], size: int) -> BoolMask:
-    """Nearest-neighbour warp of bool [T,N,H,W] → bool [T,N,size,size]."""
-    frames, objects = masks.shape[:2]
-    warped = np.zeros((frames, objects, size, size), dtype=bool)
-    for time in range(frames):
-        for row in range(objects):
-            if masks[time, row].any():
-                plane = masks[time, row].astype(np.uint8)
-                warped[time, row] = cv2.warpAffine(plane, matrix, (size, size), flags=cv2.INTER_NEAREST) > 0
-    return warped
-
-
-def _warp_image(image: Image, matrix: npt.NDArray[np.float64], size: int) -> Image:
-    """Bilinear warp of uint8 [H,W,3], shrunk by area first where the warp shrinks, so that nothing aliases."""
-    shrink = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    if shrink < 0.75:
-        height, width = image.shape[:2]
-        wide, tall = max(1, round(width * shrink)), max(1, round(height * shrink))
-        image = np.asarray(cv2.resize(image, (wide, tall), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        grow_x, grow_y = width / wide, height / tall
-        grow = np.array([[grow_x, 0, grow_x / 2 - 0.5], [0, grow_y, grow_y / 2 - 0.5], [0, 0, 1]])
-        matrix = (_homogeneous(matrix) @ grow)[:2]
-    warped = cv2.warpAffine(
-        np.ascontiguousarray(image), matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=FILL_RGB
-    )
-    return np.asarray(warped, dtype=np.uint8)
-
-
-def _centre_pixels(first: BoolMask, matrix: npt.NDArray[np.float64], size: int) -> BoolMask:
-    """One pixel per object at its centre, bool [N,size,size]."""
-    planes = np.zeros((len(first), size, size), dtype=bool)
-    for row, mask in enumerate(first):
-        rows, columns = np.nonzero(mask)
-        if len(rows):
-            x, y = matrix @ (columns.mean(), rows.mean(), 1.0)
-            planes[row, int(np.clip(round(y), 0, size - 1)), int(np.clip(round(x), 0, size - 1))] = True
-    return planes
-
-
-@dataclass(frozen=True, slots=True)
-class _ColourJitter:
-    """One draw of brightness, contrast, saturation and greyness."""
-
-    gain: float
-    contrast: float
-    saturation: float
-
-    @classmethod
-    def drawn(cls, rng: np.random.Generator, augmentation: Augmentation) -> _ColourJitter:
-        grey = rng.random() < augmentation.grey_probability
-        return cls(
-            gain=1.0 + rng.uniform(-1, 1) * augmentation.brightness,
-            contrast=1.0 + rng.uniform(-1, 1) * augmentation.contrast,
-            saturation=0.0 if grey else 1.0 + rng.uniform(-1, 1) * augmentation.saturation,
+def _checked(
+    video: LabelledVideo, position: int, what: str, shape: tuple[int, ...], expected: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The shape, height and width, if it is that of the video's frames."""
+    if shape != expected:
+        raise ClipError(
+            f"Video {video.name}: a {what} at position {position} has {shape[1]}x{shape[0]} pixels, not the "
+            f"{expected[1]}x{expected[0]} of the video's frames (width x height)."
         )
-
-    def __call__(self, image: Image) -> Image:
-        values = image.astype(np.float32) * self.gain
-        values = (values - values.mean()) * self.contrast + values.mean()
-        grey = values.mean(axis=2, keepdims=True)
-        values = (values - grey) * self.saturation + grey
-        return np.asarray(np.clip(values, 0, 255), dtype=np.uint8)
+    return shape

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from storage.errors import VideoError
 from storage.videos.sources import Image, IngestLimits, SourceInfo
 
-__all__ = ["ImageFolder", "TiffStack", "even_info", "image_files"]
+__all__ = ["ImageFolder", "TiffStack", "even_info", "image_files", "read_picture"]
 
 _IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _LOSSY_SUFFIXES = frozenset({".jpeg", ".jpg", ".webp"})
@@ -50,6 +50,17 @@ def image_files(folder: Path) -> list[Path]:
     if not files:
         raise VideoError(f"the folder holds no images ({', '.join(sorted(_IMAGE_SUFFIXES))})")
     return sorted(files, key=lambda path: (_natural(path.name), path.name))
+
+
+def read_picture(path: Path, limits: IngestLimits | None = None) -> Image:
+    """One picture, upright RGB uint8 [H, W, 3]. Raises VideoError beginning with the path."""
+    try:
+        pixels = _read_image(path, limits or IngestLimits())
+    except VideoError as error:
+        raise VideoError(f"{path}: {error}") from error
+    if pixels.dtype != np.uint8:
+        raise VideoError(f"{path}: 16-bit grey, which only a whole movie's range can turn into 8 bits")
+    return pixels
 
 
 class ImageFolder:
