@@ -4,6 +4,7 @@
     home:/other/home         that of another home
     manifest:7               the data set that round 7 closed with, by number or id
     manifest:7?origin=manual only people's masklets (auto: only those the model found)
+    manifest:KEY.parquet     a data set manifest of this home's store
 
 Masks and frames are read when a clip is cut, so a source pickles and worker processes can draw from it. Whatever
 is trained on beside a home is guarded: clips of its evaluation groups are refused.
@@ -33,6 +34,8 @@ from model.training.data.videos import IndexedClips, OpenedVideo
 from model.training.guard import GuardedClips
 from model.training.mixture import Source
 from storage.commits import list_rounds, read_commit
+from storage.errors import ManifestError, StoreError
+from storage.manifests import read_manifest
 from storage.masks import Rle, decode, is_empty
 from storage.objects import open_store
 from storage.videos import StoredFrames, VideoLibrary
@@ -188,6 +191,8 @@ def _of_round(home: EngineHome | None, text: SourceText) -> tuple[EngineHome, li
     if home is None:
         raise text.wrong("there is no engine home here")
     try:
+        if text.place.endswith(".parquet"):
+            return home, list(read_manifest(home.store, text.place).to_pylist())
         return home, dataset_of_round(home, text.place)
-    except RoundError as error:
+    except (ManifestError, RoundError, StoreError) as error:
         raise text.wrong(str(error).rstrip(".")) from error

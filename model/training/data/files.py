@@ -14,11 +14,21 @@ import numpy.typing as npt
 import PIL.Image
 
 from model.errors import ClipError, TrainingError
-from storage.errors import VideoError
+from storage.errors import MaskError, VideoError
+from storage.masks import Rle
 from storage.videos.images import read_picture
 from storage.videos.sources import IngestLimits
 
-__all__ = ["Names", "folder", "named_frames", "read_json", "read_labels", "read_names", "read_rgb"]
+__all__ = [
+    "Names",
+    "folder",
+    "named_frames",
+    "read_json",
+    "read_labels",
+    "read_names",
+    "read_rgb",
+    "read_rle",
+]
 
 Image = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -115,7 +125,20 @@ def read_json(path: Path, most: int = MAX_JSON) -> Any:
         raise ClipError(f"{path}: is not valid JSON ({error})") from error
 
 
-def check_size(height: int, width: int, where: Path) -> None:
+def read_rle(value: Any, where: str) -> Rle:
+    """A COCO run-length mask out of a JSON file. Raises `ClipError` beginning with `where` it stands."""
+    try:
+        height, width = (int(side) for side in value["size"])
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        raise ClipError(f"{where}: it is no mask with 'size': [H, W] and 'counts': {value!r:.80}") from error
+    check_size(height, width, where)
+    try:
+        return Rle.from_coco(value)
+    except (MaskError, OverflowError) as error:
+        raise ClipError(f"{where}: {error}") from error
+
+
+def check_size(height: int, width: int, where: Path | str) -> None:
     """Raises `ClipError` for a picture that is too large to take in."""
     try:
         LIMITS.check_size(height, width)

@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import ClipError, TrainingError
-from model.training.data.files import Names, check_size, read_json, read_names, read_rgb
+from model.training.data.files import Names, read_json, read_names, read_rgb, read_rle
 from model.training.data.videos import OpenedVideo
-from storage.errors import MaskError
 from storage.masks import Rle, area, decode
 
 __all__ = ["MOST_MASKS", "Sa1bFolder"]
@@ -74,14 +73,13 @@ class Sa1bFolder:
 
     def _rle(self, path: Path, number: int, annotation: Any) -> Rle | None:
         """The mask of an annotation, None where it is left out."""
-        if not isinstance(annotation, dict) or not isinstance(annotation.get("segmentation"), dict):
-            raise ClipError(f"{path}: annotation {number}: there are no run lengths under 'segmentation'")
-        try:
-            stability = float(annotation.get("stability_score", 1.0))
-            rle = Rle.from_coco(annotation["segmentation"])
-        except (TypeError, ValueError, MaskError) as error:
-            raise ClipError(f"{path}: annotation {number}: {error}") from error
-        check_size(rle.height, rle.width, path)
+        where = f"{path}: annotation {number}"
+        if not isinstance(annotation, dict):
+            raise ClipError(f"{where}: it is no object with a 'segmentation'")
+        rle = read_rle(annotation.get("segmentation"), where)
+        stability = annotation.get("stability_score", 1.0)
+        if not isinstance(stability, int | float):
+            raise ClipError(f"{where}: the stability score is no number: {stability!r:.40}")
         share = area(rle) / (rle.height * rle.width)
         return rle if 0 < share <= self._most_area and stability >= self._least_stability else None
 

@@ -16,9 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import ClipError, TrainingError
-from model.training.data.files import Names, check_size, named_frames, read_json, read_names, read_rgb
+from model.training.data.files import (
+    Names,
+    check_size,
+    named_frames,
+    read_json,
+    read_names,
+    read_rgb,
+    read_rle,
+)
 from model.training.data.videos import OpenedVideo
-from storage.errors import MaskError, VideoError
+from storage.errors import VideoError
 from storage.masks import Rle, decode, is_empty
 from storage.videos.seeking import SeekableVideo
 
@@ -108,13 +116,7 @@ class _Annotation:
 
     def mask(self, entry: int, index: int) -> Rle:
         """Raises `ClipError` naming file, frame and object."""
-        where = f"{self.path}: annotated frame {entry}, object {index}"
-        try:
-            rle = Rle.from_coco(self._frames[entry][index])
-        except (MaskError, TypeError) as error:
-            raise ClipError(f"{where}: {error}") from error
-        check_size(rle.height, rle.width, Path(where))
-        return rle
+        return read_rle(self._frames[entry][index], f"{self.path}: annotated frame {entry}, object {index}")
 
 
 class _SavVideo:

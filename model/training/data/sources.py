@@ -174,12 +174,13 @@ def _open_drawn(text: SourceText, _augmentation: Augmentation) -> ClipSource:
     if text.place:
         raise text.wrong("drawn clips have no place; write drawn:")
     surfaces = text.choice("surfaces", ("drawn", "photographs"))
-    photographs = load_photographs("train") if surfaces == "photographs" else None
-    if photographs is not None and not photographs.images:
-        raise text.wrong(f"there are no photographs ({'; '.join(photographs.missing)})")
-    return SyntheticClips(
-        cells=text.number("cells", 0.3), photographs=tuple(photographs.images) if photographs else ()
-    )
+    cells = text.number("cells", 0.3)
+    if surfaces == "drawn":
+        return SyntheticClips(cells=cells)
+    natural = load_photographs("train")
+    if not natural.images:
+        raise text.wrong(f"there are no photographs ({'; '.join(natural.missing)})")
+    return SyntheticClips(cells=cells, photographs=natural.images, videos=natural.videos)
 
 
 _FOLDERS_OPTIONS = ("names", "every")

@@ -1,0 +1,111 @@
+"""Sources named by a text: what is understood, and what is said where it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.errors import TrainingError
+from model.training.augment import AUGMENTATIONS
+from model.training.data.sources import KINDS, check_mix, parse_source, read_text
+from model.training.data.videos import IndexedClips
+from model.training.mixture import Mixture
+from tests.model.training.data.folders import write_davis, write_sa1b, write_sav, write_sav_val
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "place", "options", "weight"),
+    [
+        ("sav:/data/sav", "sav", "/data/sav", {}, None),
+        ("sav:/data/sav=2", "sav", "/data/sav", {}, 2.0),
+        ("sav:/data/run=7=0.5", "sav", "/data/run=7", {}, 0.5),
+        ("sav:/data?masklets=auto", "sav", "/data", {"masklets": "auto"}, None),
+        ("sav:/data?masklets=auto&names=/a b.txt=1e-1", "sav", "/data", {"masklets": "auto", "names": "/a b.txt"}, 0.1),
+        ("sa1b:/data?area=0.9", "sa1b", "/data", {"area": "0.9"}, None),
+        ("sa1b:/data?area=0.9=3", "sa1b", "/data", {"area": "0.9"}, 3.0),
+        ("drawn:=0.2", "drawn", "", {}, 0.2),
+        ("drawn=0.2", "drawn", "", {}, 0.2),
+        ("davis:C:/data", "davis", "C:/data", {}, None),
+    ],
+)  # fmt: skip
+def test_texts_are_taken_apart(
+    text: str, kind: str, place: str, options: dict[str, str], weight: float | None
+) -> None:
+    read = read_text(text, KINDS)
+    assert (read.kind, read.place, dict(read.options), read.weight) == (kind, place, options, weight)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("/data/sav", r"'/data/sav': it must be KIND:PLACE with one of sav, davis"),
+        ("savv:/data", r"the kind 'savv' is unknown \(did you mean sav\?\); known: sav, davis"),
+        ("sav:/data?masklet=auto", r"the option 'masklet' is unknown \(did you mean masklets\?\)"),
+        ("sav:/data?masklets", "the option 'masklets' needs a value"),
+        ("sav:/data=0", "the weight must be above 0, got 0"),
+        ("sav:/data=-1", "the weight must be above 0"),
+        ("sav:/data=nan", "the weight must be above 0"),
+        ("sav:", "a folder is missing: sav:/path"),
+        ("sav:/nowhere", "'sav:/nowhere': there is no folder /nowhere"),
+        ("drawn:/data", "drawn clips have no place"),
+        ("drawn:?cells=many", "cells must be a number of at least 0, not 'many'"),
+        ("sav:{folder}?masklets=human", "masklets must be one of manual, auto, both, not 'human'"),
+        ("sav:{folder}", r"holds no <video>_manual.json"),
+        ("mose:{folder}", "holds no folder of frames"),
+        ("mose:{folder}?every=0.5", "holds no folder of frames"),
+        ("sa1b:{folder}", "holds no <image>.json"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(TrainingError, match=why):
+        parse_source(text.format(folder=tmp_path))
+
+
+def test_every_kind_opens_what_it_is_for(tmp_path: Path) -> None:
+    write_sav(tmp_path / "sav")
+    write_sav_val(tmp_path / "val")
+    write_davis(tmp_path / "davis")
+    write_sa1b(tmp_path / "sa1b")
+    texts = [
+        f"sav:{tmp_path}/sav=2",
+        f"sav:{tmp_path}/val",
+        f"davis:{tmp_path}/davis",
+        f"sa1b:{tmp_path}/sa1b",
+    ]
+    sources = [parse_source(text) for text in [*texts, "drawn:=0.5"]]
+    assert [source.weight for source in sources] == [2.0, None, None, None, 0.5]
+    assert [(source.frames, source.objects) for source in sources[2:4]] == [(None, None), (1, 64)]
+    for source in sources:
+        batch = Mixture([source], frames=3, objects=2, clips_per_step=1, size=32, seed=0).draw(0)
+        assert batch.frames == (source.frames or 3)
+        assert not batch.skipped
+
+
+def test_augmentations_are_sam_2s_or_those_given(tmp_path: Path) -> None:
+    write_davis(tmp_path / "davis")
+    write_sa1b(tmp_path / "sa1b")
+    small = AUGMENTATIONS["small"]
+    for text, given, expected in (
+        ("davis", None, AUGMENTATIONS["video"]),
+        ("davis", small, small),
+        ("sa1b", None, AUGMENTATIONS["image"]),
+        ("sa1b", small, AUGMENTATIONS["image"]),
+    ):
+        source = parse_source(f"{text}:{tmp_path}/{text}", augmentation=given)
+        assert isinstance(source.clips, IndexedClips)
+        assert source.clips.augmentation == expected
+
+
+def test_drawn_clips_beside_others_need_a_weight() -> None:
+    with pytest.raises(TrainingError, match=r"'drawn:': drawn clips have no number; say how often"):
+        check_mix(["drawn:", "sav:/data"])
+    check_mix(["drawn:"])
+    check_mix(["drawn:=0.2", "sav:/data"])
+
+
+def test_drawn_clips_take_their_share_of_cells() -> None:
+    clips = parse_source("drawn:?cells=1").clips
+    names = [clips.clip(i, np.random.default_rng(i), frames=1, objects=1, size=32).name for i in range(3)]
+    assert all(name.startswith("cells") for name in names)
