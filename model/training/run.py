@@ -19,7 +19,6 @@ from model.config import Sam2Config, sam2_config
 from model.errors import TrainingError
 from model.files.checkpoints import default_checkpoint, load_checkpoint, save_checkpoint
 from model.files.download import pulled_path
-from model.files.official import OFFICIAL_FILES
 from model.network.sam2 import Sam2
 from model.training.batch import Batch
 from model.training.mae.config import MaeConfig
@@ -136,12 +135,10 @@ def starting_weights(recipe: Recipe) -> Path | None:
         return None
     if recipe.start == "packaged":
         return default_checkpoint()
-    if recipe.start in OFFICIAL_FILES:
-        pulled = pulled_path(recipe.start)
-        if pulled is None:
-            raise TrainingError(f"{recipe.start} is not there yet: `engine model pull {recipe.start}`.")
-        return pulled
-    path = Path(recipe.start)
+    pulled = pulled_path(recipe.start)
+    if pulled is not None and not pulled.is_file():
+        raise TrainingError(f"{recipe.start} is not there yet: `engine model pull {recipe.start}`.")
+    path = pulled or Path(recipe.start)
     if not path.is_file():
         raise TrainingError(
             f"Recipe {recipe.name} starts from {path}, which is no file; say fresh, packaged, a published name "

@@ -11,8 +11,8 @@ EPSILON = 1e-6
 
 
 def kept_units(units: int, mask_ratio: float) -> int:
-    """How many of `units` stay visible, rounded down and at least one: 19 of 49 at 0.6, as published."""
-    return max(1, int(units * (1.0 - mask_ratio) + 1e-9))
+    """How many of `units` (two or more) stay visible, one to all but one: 19 of 49 at 0.6, as published."""
+    return min(units - 1, max(1, int(units * (1.0 - mask_ratio) + 1e-9)))
 
 
 def draw_visible(units: int, mask_ratio: float, rng: np.random.Generator) -> Tensor:

@@ -30,9 +30,10 @@ class MaskedAutoencoder(nn.Module):
         trunk = network.trunk
         self.unit = trunk.windows[0]  # tokens along a unit's side in stage 1
         tokens = network.image_size // STEM_STRIDE
-        if self.unit % POOLED or tokens % self.unit:
+        if self.unit % POOLED or tokens % self.unit or tokens == self.unit:
             raise TrainingError(
-                f"image_size {network.image_size} is not a multiple of a mask unit's {self.unit * STEM_STRIDE} pixels."
+                f"image_size {network.image_size} must be two or more times a mask unit's "
+                f"{self.unit * STEM_STRIDE} pixels."
             )
         self.units = tokens // self.unit  # along a side
         self.image_size = network.image_size

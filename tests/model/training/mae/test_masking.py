@@ -10,7 +10,8 @@ from model.training.mae.masking import draw_visible, hidden, kept_units, normali
 
 
 @pytest.mark.parametrize(
-    ("units", "ratio", "kept"), [(49, 0.6, 19), (100, 0.9, 10), (9, 0.6, 3), (4, 0.9, 1), (16, 0.75, 4)]
+    ("units", "ratio", "kept"),
+    [(49, 0.6, 19), (100, 0.9, 10), (9, 0.6, 3), (4, 0.9, 1), (16, 0.75, 4), (4, 0.1, 3)],
 )
 def test_so_many_units_stay_visible(units: int, ratio: float, kept: int) -> None:
     assert kept_units(units, ratio) == kept

@@ -125,8 +125,9 @@ def test_units_fill_pictures_of_these_sides(size: int) -> None:
     assert build(sam2_config("nano", image_size=size)).unit_count == (size // 32) ** 2
 
 
-def test_units_that_do_not_fill_the_picture_are_refused() -> None:
-    network = sam2_config("nano", image_size=96)
-    wide = replace(network, trunk=replace(network.trunk, windows=(16, 4, 8, 4)))
-    with pytest.raises(TrainingError, match="image_size 96 is not a multiple of a mask unit's 64 pixels"):
+@pytest.mark.parametrize(("size", "window"), [(96, 16), (32, 8)])
+def test_units_that_do_not_fill_the_picture_or_fill_it_alone_are_refused(size: int, window: int) -> None:
+    network = sam2_config("nano", image_size=size)
+    wide = replace(network, trunk=replace(network.trunk, windows=(window, 4, 8, 4)))
+    with pytest.raises(TrainingError, match=f"image_size {size} must be two or more times a mask unit's"):
         MaskedAutoencoder(wide, SMALL)
