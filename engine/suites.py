@@ -1,0 +1,189 @@
+"""Held-out suites: what the packaged model is measured on and never trained or tuned on.
+
+- `drawn`: 40 drawn clips of 12 frames at 256 px with up to three objects each, on photographs and videos that no
+  training clip uses. A fifth are cells; the rest is shared out over everything that can happen in a scene about
+  as it is in training, so hiding, leaving, crossing look-alikes, small and camouflaged things weigh what they
+  weigh there. The seeds are far from those of training. Frozen: `FROZEN` tells these clips from others.
+- `cho`: a movie of CHO cells, which no training has seen (`engine.samples`).
+
+`new_domain` is a pair to try adaptation with: bacteria, the beginning of a movie to train on, the rest held out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.samples import Sample, load_bacteria, load_samples
+from model.training.clips import TrainingVideo
+from model.training.synthetic import SyntheticClips
+from model.training.textures import Photographs, default_cache, load_photographs
+from qa.evaluation import EvaluationVideo
+from storage.errors import EngineError
+from storage.masks import Rle, decode, encode
+
+__all__ = [
+    "FROZEN",
+    "HELD_OUT",
+    "ArrayFrames",
+    "SuiteError",
+    "digest",
+    "drawn_clips",
+    "held_out",
+    "new_domain",
+]
+
+HELD_OUT = ("drawn", "cho")
+"""Names of the held-out suites."""
+
+FROZEN: Mapping[str, str] = MappingProxyType({"drawn": "6bf16ca2b88e"})
+"""What `digest` gives for a suite that is drawn by code, at the release that froze it."""
+
+CLIPS: Mapping[str, int] = MappingProxyType(
+    {
+        "cells": 8,
+        "plain": 8,
+        "alike": 4,
+        "crossing": 4,
+        "hiding": 5,
+        "away": 4,
+        "swarm": 2,
+        "close": 2,
+        "occluded": 3,
+    }
+)
+"""Clips of the drawn suite by what happens in them."""
+
+CLIP_FRAMES, CLIP_OBJECTS, CLIP_SIZE, CLIP_SEED = 12, 3, 256, 20_261_122
+TRAIN_FRAMES = 13  # of the bacteria movie's 20; the others are held out
+
+
+class SuiteError(EngineError):
+    """A suite could not be put together as it was frozen."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayFrames:
+    """Frames in one array uint8 [T,H,W,3] RGB."""
+
+    array: NDArray[np.uint8]
+
+    @property
+    def height(self) -> int:
+        """Pixels from top to bottom."""
+        return int(self.array.shape[1])
+
+    @property
+    def width(self) -> int:
+        """Pixels from left to right."""
+        return int(self.array.shape[2])
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        frame: NDArray[np.uint8] = self.array[index]
+        return frame
+
+
+def held_out(name: str, cache: Path | None = None) -> list[EvaluationVideo]:
+    """The videos of a held-out suite.
+
+    `cache` keeps what is downloaded, by default the cache folder of the engine. Raises SuiteError for an unknown
+    name or where photographs are missing, SamplesError where a movie cannot be had.
+    """
+    base = default_cache().parent if cache is None else cache
+    if name == "drawn":
+        natural = load_photographs("held-out", base / "photographs")
+        if natural.missing:
+            raise SuiteError("The drawn suite needs all of its photographs.\n" + "\n".join(natural.missing))
+        return drawn_clips(natural)
+    if name == "cho":
+        return [_as_video(load_samples(base / "samples", windows=0)[-1])]
+    raise SuiteError(f"Suite {name!r} is unknown; use one of {', '.join(HELD_OUT)}.")
+
+
+def drawn_clips(
+    natural: Photographs,
+    clips: Mapping[str, int] = CLIPS,
+    *,
+    frames: int = CLIP_FRAMES,
+    size: int = CLIP_SIZE,
+    progress: Callable[[str], None] | None = None,
+) -> list[EvaluationVideo]:
+    """Clips of given kinds on given photographs, named drawn-NN-KIND: equal arguments give equal clips."""
+    kinds = [kind for kind, count in clips.items() for _ in range(count)]
+    videos = []
+    for number, kind in enumerate(kinds):
+        source = SyntheticClips(
+            cells=float(kind == "cells"),
+            photographs=natural.images,
+            videos=natural.videos,
+            plot=None if kind == "cells" else kind,
+        )
+        rng = np.random.default_rng([CLIP_SEED, number])
+        clip = source.clip(number, rng, frames=frames, objects=CLIP_OBJECTS, size=size)
+        truth = {
+            row + 1: {time: encode(mask) for time, mask in enumerate(clip.masks[:, row]) if mask.any()}
+            for row in range(clip.masks.shape[1])
+        }
+        name = f"drawn-{number:02d}-{kind}"
+        videos.append(EvaluationVideo(name, ArrayFrames(clip.images), range(frames), truth))
+        if progress is not None:
+            progress(name)
+    return videos
+
+
+def new_domain(cache: Path | None = None) -> tuple[list[TrainingVideo], list[EvaluationVideo]]:
+    """Bacteria: the beginning of the movie to train on, and the rest, with more cells, to evaluate on.
+
+    Raises SamplesError where the movie cannot be had.
+    """
+    base = default_cache().parent if cache is None else cache
+    movie = load_bacteria(base / "samples")
+    before, after = _between(movie, 0, TRAIN_FRAMES), _between(movie, TRAIN_FRAMES, len(movie.frames))
+    masklets = [dict(masks) for masks in before.reference.values()]
+    return [TrainingVideo(before.name, before.frames, masklets, before.group)], [_as_video(after)]
+
+
+def digest(videos: Sequence[EvaluationVideo]) -> str:
+    """Twelve hex digits that tell these videos and their truth from others."""
+    state = hashlib.sha256()
+    for video in videos:
+        state.update(video.video_id.encode())
+        for position in range(len(video.frames)):
+            state.update(np.ascontiguousarray(video.frames[position]).tobytes())
+        for object_id, masks in sorted(video.truth.items()):
+            for frame, rle in sorted(masks.items()):
+                state.update(f"{object_id} {frame}".encode())
+                state.update(np.packbits(decode(rle)).tobytes())
+    return state.hexdigest()[:12]
+
+
+def _between(sample: Sample, begin: int, end: int) -> Sample:
+    """Frames `begin` to `end` of a sample, with the objects that they show."""
+    reference: dict[int, dict[int, Rle]] = {}
+    for masks in sample.reference.values():
+        kept = {frame - begin: rle for frame, rle in masks.items() if begin <= frame < end}
+        if kept:
+            reference[len(reference) + 1] = kept
+    return Sample(
+        name=f"{sample.name}-{begin}-{end}",
+        frames=sample.frames[begin:end],
+        fps=sample.fps,
+        split="train" if begin == 0 else "eval",
+        group=sample.group,
+        reference=reference,
+        extra=sample.extra,
+    )
+
+
+def _as_video(sample: Sample) -> EvaluationVideo:
+    frames = ArrayFrames(sample.frames)
+    return EvaluationVideo(sample.name, frames, range(len(frames)), sample.reference)
