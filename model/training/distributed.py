@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from model.errors import TrainingError
 from model.runtime import pick_device
 
 __all__ = ["Ranks", "join", "training_device"]
+
+BUCKET = 8_000_000
+"""Numbers that are sent at once, 32 MB of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +37,34 @@ class Ranks:
         """Whether this is the process that writes files."""
         return self.rank == 0
 
-    def parallel(self, module: nn.Module) -> nn.Module:
-        """The module with gradients averaged over processes as they are computed; itself where there is only one.
+    @torch.no_grad()
+    def equalise(self, network: nn.Module) -> None:
+        """Gives every process the first one's weights, should they differ."""
+        if self.world > 1:
+            for value in network.state_dict().values():
+                dist.broadcast(value, src=0)
 
-        Which parameters a step uses depends on its prompts, so unused ones are looked for (as in SAM 2's published
-        training); one that no process used keeps no gradient, as in a single process.
+    @torch.no_grad()
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Averages gradients over processes, as DDP does, at once when a step's backward passes are over.
+
+        Which parameters a step uses depends on its prompts: one that only some processes used counts as zero in the
+        others, and one that none used keeps no gradient, as in a single process.
         """
         if self.world == 1:
-            return module
-        return DistributedDataParallel(module, find_unused_parameters=True, broadcast_buffers=False)
+            return
+        used = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int32)
+        used = used.to(self.device)
+        dist.all_reduce(used, dist.ReduceOp.MAX)
+        shared = [parameter for parameter, flag in zip(parameters, used.tolist(), strict=True) if flag]
+        for bucket in _buckets(shared):
+            gradients = [_gradient(parameter) for parameter in bucket]
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            dist.all_reduce(flat)
+            flat /= self.world
+            parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+            for parameter, part in zip(bucket, parts, strict=True):
+                parameter.grad = part.view_as(parameter)
 
     def sum(self, numbers: Tensor) -> list[float]:
         """Sums of float64 [K] over all processes, the same bits in each; not a number where any is not."""
@@ -66,6 +88,23 @@ class Ranks:
         values = [value]
         dist.broadcast_object_list(values, src=0)
         return values[0]
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """Runs of parameters of one kind of number, each of about `BUCKET` numbers: a message costs time of its own."""
+    bucket: list[nn.Parameter] = []
+    for parameter in parameters:
+        full = sum(member.numel() for member in bucket) >= BUCKET
+        if bucket and (full or bucket[0].dtype != parameter.dtype):
+            yield bucket
+            bucket = []
+        bucket.append(parameter)
+    if bucket:
+        yield bucket
 
 
 def join(device: torch.device) -> Ranks:
@@ -96,6 +135,11 @@ def training_device(name: str = "auto") -> torch.device:
     if name == "auto" and device.type == "mps":
         return torch.device("cpu")
     if device.type == "cuda" and ":" not in name:
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        index, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if index >= count:
+            raise TrainingError(
+                f"More processes train on this machine than it has GPUs ({count}): lower their number."
+            )
+        device = torch.device("cuda", index)
         torch.cuda.set_device(device)
     return device

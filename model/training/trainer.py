@@ -21,7 +21,6 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from model.errors import TrainingError
 from model.files.checkpoints import load_checkpoint, save_checkpoint
@@ -223,7 +222,7 @@ class _Run(Generic[B]):
         self._out_dir = out_dir
         self._states = States(out_dir, keep=config.keep)
         self._optimiser = Optimiser(objective.network, config.optimiser(), steps=config.steps)
-        self._module = ranks.parallel(_Step(objective))
+        self._parameters = [value for value in objective.network.parameters() if value.requires_grad]
         self._lowered = _is_lowered(config.precision, ranks.device)
 
     def begin(self, *, resume: bool) -> None:
@@ -234,6 +233,7 @@ class _Run(Generic[B]):
                 self._restore()
             else:
                 self._states.clear()
+        self._ranks.equalise(self._objective.network)
         step = self._ranks.first_says(self.step)
         if step > 0 and not self._ranks.is_first:
             self._restore()
@@ -267,12 +267,12 @@ class _Run(Generic[B]):
         (total,) = self._ranks.sum(torch.tensor([sum(weights)], dtype=torch.float64))
         found: list[dict[str, Tensor]] = []
         for share, batch, weight in zip(self._shares(), batches, weights, strict=True):
-            last = len(found) == len(batches) - 1
-            # DDP averages over processes, so a process' part counts by its weight among all times their number
-            found.append(self._backward(batch, share, weight * self._ranks.world / total, averaged=last))
+            # gradients are averaged over processes, so a part counts by its weight among all times their number
+            found.append(self._backward(batch, share, weight * self._ranks.world / total))
         values = self._averages(found, weights, total)
         if not math.isfinite(values["loss"]):
             self._stop("loss", values["loss"], batches, found)
+        self._ranks.average_gradients(self._parameters)
         norm = self._optimiser.update()
         if not math.isfinite(norm):
             self._stop("gradient", norm, batches, found)
@@ -314,13 +314,13 @@ class _Run(Generic[B]):
         parts, rank, world = self._config.accumulate, self._ranks.rank, self._ranks.world
         return [Share(rank + world * part, world * parts) for part in range(parts)]
 
-    def _backward(self, batch: B, share: Share, scale: float, *, averaged: bool) -> dict[str, Tensor]:
-        """Adds the gradients of a part; returns its losses. `averaged` over processes: the last part only."""
-        with self._quietly(averaged), _seeded(self._config.seed, self.step, share, self._ranks.device):
+    def _backward(self, batch: B, share: Share, scale: float) -> dict[str, Tensor]:
+        """Adds the gradients of a part; returns its losses."""
+        with _seeded(self._config.seed, self.step, share, self._ranks.device):
             with self._autocast():
-                total, parts = self._module(batch, self.step)
-            (total * scale).backward()
-        return {"loss": total.detach(), **parts}
+                losses = self._objective.losses(batch, self.step)
+            (losses.total * scale).backward()  # type: ignore[no-untyped-call]
+        return {"loss": losses.total.detach(), **{name: part.detach() for name, part in losses.parts.items()}}
 
     def _averages(
         self, found: Sequence[Mapping[str, Tensor]], weights: Sequence[float], total: float
@@ -349,12 +349,6 @@ class _Run(Generic[B]):
             f"{self._out_dir / BAD_BATCH_FILE}). Lower the learning rate or look at these clips."
         )
 
-    def _quietly(self, averaged: bool) -> AbstractContextManager[None]:
-        """Keeps gradients in this process until the last part of a step."""
-        if averaged or not isinstance(self._module, DistributedDataParallel):
-            return nullcontext()
-        return self._module.no_sync()
-
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast("cuda", torch.bfloat16) if self._lowered else nullcontext()
 
@@ -369,20 +363,6 @@ class _Parts(Generic[B]):
     def __call__(self, number: int) -> B:
         step, part = divmod(number, len(self.shares))
         return self.draw(step, self.shares[part])
-
-
-class _Step(nn.Module, Generic[B]):
-    """The losses of a batch as a module's forward pass, which is what DDP can wrap."""
-
-    def __init__(self, objective: Objective[B]) -> None:
-        super().__init__()
-        self.network = objective.network
-        self._objective = objective
-
-    def forward(self, batch: B, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total, a scalar with gradient, and the recorded parts."""
-        losses = self._objective.losses(batch, step)
-        return losses.total, {name: part.detach() for name, part in losses.parts.items()}
 
 
 class _Log:
