@@ -42,7 +42,7 @@ class Attention(nn.Module):
         """
         q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
         if rotary is not None:
-            q, k = rotate(q, rotary), _rotate_maps(k, rotary, unrotated_keys)
+            q, k = rotate(q, rotary), rotate(k, rotary, unrotated=unrotated_keys)
         q = q.expand(k.shape[0], -1, -1, -1)
         dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
@@ -51,10 +51,3 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return torch.unflatten(x, 2, (self.heads, -1)).transpose(1, 2)  # N heads L D
-
-
-def _rotate_maps(k: Tensor, rotary: RotaryTable, unrotated: int) -> Tensor:
-    """Rotate all but the last `unrotated` tokens of k [N, heads, L, D]."""
-    if unrotated == 0:
-        return rotate(k, rotary)
-    return torch.cat((rotate(k[:, :, :-unrotated], rotary), k[:, :, -unrotated:]), dim=2)

@@ -29,6 +29,9 @@ class MemoryEncoder(nn.Module):
 
         The embedding may have batch 1, one image for N masks; it is then projected once (SAM 2 paper §4).
         """
+        if torch.is_grad_enabled() and embedding.device.type == "cpu":
+            # the derivative of a depth-wise convolution takes a third of the time with channels last
+            embedding = embedding.contiguous(memory_format=torch.channels_last)
         x = self.pix_feat_proj(embedding) + self.mask_downsampler(mask)
         memory: Tensor = self.out_proj(self.fuser(x))
         return memory

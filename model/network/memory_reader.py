@@ -1,7 +1,8 @@
-"""How the queries of a frame read the memory bank: one formula, two ways to compute it.
+"""How the queries of a frame read the memory bank: one formula, three ways to compute it.
 
-`WholeReader` projects all memory to keys and values and calls the fused attention of PyTorch: for GPUs, training
-and compilers. `StreamedReader` is for inference on a CPU and gives the same numbers to about 1e-6:
+`WholeReader` projects all memory to keys and values and calls the fused attention of PyTorch: for GPUs and
+compilers, and where attention has dropout. `FoldedReader` is for training on a CPU and projects values after the
+softmax. `StreamedReader` is for inference on a CPU and gives the same numbers to about 1e-6:
 
 - the values keep the 64 channels of memory through the softmax and are projected afterwards (the weights of a
   query sum to one, so the bias passes through), which saves 3/8 of the products;
@@ -21,12 +22,13 @@ from torch import Tensor
 
 from model.network.attention import Attention
 from model.network.memory_bank import MemorySequence
-from model.network.position import RotaryTable, in_place_pays, rotate_
+from model.network.position import RotaryTable, in_place_pays, rotate, rotate_
 
-__all__ = ["MemoryReader", "StreamedReader", "WholeReader", "memory_reader"]
+__all__ = ["FoldedReader", "MemoryReader", "StreamedReader", "WholeReader", "memory_reader"]
 
 _TILE = 2**20  # scores computed at a time: 4 MB, measured best between 1 and 16 MB (Zen 3, 32 MB of L3 cache)
 _KEYS = 2048  # keys of a piece
+_KEPT_SCORES = 2**22  # scores of a layer that training keeps: 16 MB
 
 
 class MemoryReader(Protocol):
@@ -44,7 +46,21 @@ def memory_reader(
     simple = heads == 1 and not training and memory.tokens.dtype == queries.dtype
     if simple and table.turns is not None and in_place_pays(queries):
         return StreamedReader(memory, table.turns)
+    if heads == 1 and table.turns is not None and _folding_pays(memory.tokens, queries):
+        return FoldedReader(memory, table)
     return WholeReader(memory, table)
+
+
+def _folding_pays(tokens: Tensor, queries: Tensor) -> bool:
+    """Where gradients are recorded on a CPU and all scores are small enough to keep for the backward pass."""
+    scores = tokens.shape[0] * tokens.shape[1] * queries.shape[1]
+    return (
+        torch.is_grad_enabled()
+        and tokens.dtype == queries.dtype == torch.float32
+        and scores <= _KEPT_SCORES
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
 
 
 class WholeReader:
@@ -61,6 +77,24 @@ class WholeReader:
         found: Tensor = attention(
             queries, self._keys, memory.tokens, rotary=self._table, unrotated_keys=memory.pointer_tokens
         )
+        return found
+
+
+class FoldedReader(WholeReader):
+    """Values keep the channels of memory through the softmax and are projected afterwards. One attention head.
+
+    The weights of a query sum to one, so the bias passes through; with dropout they do not, and values go first.
+    """
+
+    def read(self, attention: Attention, queries: Tensor) -> Tensor:
+        """See `MemoryReader`."""
+        if attention.training and attention.dropout > 0.0:
+            return super().read(attention, queries)
+        tokens = self._memory.tokens
+        keys = rotate(attention.k_proj(self._keys), self._table, unrotated=self._memory.pointer_tokens)
+        q = rotate(attention.q_proj(queries), self._table).expand(len(tokens), -1, -1)
+        scores = torch.bmm(q * (1.0 / math.sqrt(q.shape[2])), keys.transpose(1, 2))  # N L M
+        found: Tensor = attention.out_proj(attention.v_proj(scores.softmax(dim=2) @ tokens))
         return found
 
 

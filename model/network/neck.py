@@ -42,7 +42,7 @@ class FpnNeck(nn.Module):
         return [
             _pointwise(maps[0], fine),
             _pointwise(maps[1], middle),
-            _pointwise(maps[2], embedding).add_(up),
+            _pointwise(maps[2], embedding) + up,
         ]
 
 
@@ -60,7 +60,7 @@ class ImageEncoder(nn.Module):
         return maps
 
     def composed(self, images: Tensor, skips: Sequence[nn.Conv2d]) -> list[Tensor]:
-        """Like `forward` followed by `skips`, 1×1 convolutions of the maps of strides 4 and 8; for inference."""
+        """Like `forward` followed by `skips`, 1×1 convolutions of the maps of strides 4 and 8."""
         return self.neck.composed(self.trunk(images), skips)
 
 
@@ -78,5 +78,7 @@ def _compose(outer: Affine, inner: Affine) -> Affine:
 def _pointwise(x: Tensor, affine: Affine) -> Tensor:
     """Return the 1×1 convolution [B, Co, h, w] of x [B, Ci, h, w], which may lie channels last in memory."""
     weight, bias = affine
+    if torch.is_grad_enabled():  # channels stay last, as all that follows in training reads them
+        return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
     y = torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.flatten(2))
     return torch.unflatten(y, 2, x.shape[2:])

@@ -119,15 +119,21 @@ def rotary_table(
     return RotaryTable(cos, sin, torch.complex(cos, sin) if angle.device.type == "cpu" else None)
 
 
-def rotate(tokens: Tensor, table: RotaryTable) -> Tensor:
-    """Rotate channel pairs of `tokens` [..., k·L, C] by a table over L positions, repeated k times."""
-    if tokens.shape[-2] == 0:
+def rotate(tokens: Tensor, table: RotaryTable, *, unrotated: int = 0) -> Tensor:
+    """Rotate channel pairs of `tokens` [..., k·L + unrotated, C] by a table over L positions, repeated k times.
+
+    The last `unrotated` tokens stay as they are.
+    """
+    if tokens.shape[-2] == unrotated:
         return tokens
     if table.turns is not None and in_place_pays(tokens):
-        return rotate_(tokens.clone(memory_format=torch.contiguous_format), table.turns)
+        return _rotated(tokens, table.turns, unrotated)
     if table.turns is not None and _turns_pay(tokens):
-        turned: Tensor = _Turn.apply(tokens, table.turns)  # type: ignore[no-untyped-call]
+        turned: Tensor = _Turn.apply(tokens, table.turns, unrotated)  # type: ignore[no-untyped-call]
         return turned
+    if unrotated:
+        rotated = rotate(tokens[..., :-unrotated, :], table)
+        return torch.cat((rotated, tokens[..., -unrotated:, :]), dim=-2)
     cos, sin = table.cos, table.sin
     repeated = torch.unflatten(tokens.float(), -2, (-1, cos.shape[0]))  # ... k L C
     repeated = torch.unflatten(repeated, -1, (-1, 2))  # ... k L C/2 2
@@ -146,21 +152,28 @@ def rotate_(tokens: Tensor, turns: Tensor) -> Tensor:
     return tokens
 
 
+def _rotated(tokens: Tensor, turns: Tensor, unrotated: int) -> Tensor:
+    """Return a copy of which all but the last `unrotated` tokens are rotated."""
+    copy = tokens.clone(memory_format=torch.contiguous_format)
+    rotate_(copy[..., : copy.shape[-2] - unrotated, :], turns)
+    return copy
+
+
 class _Turn(torch.autograd.Function):
-    """`rotate_` of a copy, with its derivative: turning back."""
+    """`_rotated` with its derivative: turning back."""
 
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, turns: Tensor) -> Tensor:
+    def forward(ctx: Any, tokens: Tensor, turns: Tensor, unrotated: int) -> Tensor:
         """Return the turned tokens."""
         ctx.save_for_backward(turns)
-        return rotate_(tokens.clone(memory_format=torch.contiguous_format), turns)
+        ctx.unrotated = unrotated
+        return _rotated(tokens, turns, unrotated)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient, turned back."""
         (turns,) = ctx.saved_tensors
-        (gradient,) = gradients
-        return rotate_(gradient.clone(memory_format=torch.contiguous_format), turns.conj_physical()), None
+        return _rotated(gradients[0], turns.conj_physical(), ctx.unrotated), None, None
 
 
 def _turns_pay(x: Tensor) -> bool:

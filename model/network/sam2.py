@@ -23,7 +23,7 @@ from model.network.memory_attention import MemoryAttention
 from model.network.memory_bank import FrameMemory, MemorySequence
 from model.network.memory_encoder import MemoryEncoder
 from model.network.neck import ImageEncoder
-from model.network.position import TableCache, in_place_pays, sine_2d
+from model.network.position import TableCache, sine_2d
 from model.network.prompt_encoder import NO_POINT, PromptEncoder
 
 __all__ = [
@@ -56,7 +56,7 @@ class ImageFeatures:
 
     def select(self, index: Tensor) -> ImageFeatures:
         """Pick or repeat frames: `index` int64 [N] into the batch; the result has batch N."""
-        embedding, s0, s1 = (maps.index_select(0, index) for maps in (self.embedding, *self.high_res))
+        embedding, s0, s1 = (_pick(maps, index) for maps in (self.embedding, *self.high_res))
         return ImageFeatures(embedding, self.embedding_pos, (s0, s1))
 
 
@@ -96,6 +96,23 @@ class StepOutput:
     heads: HeadsOutput
     memory: FrameMemory | None
     conditioned: Tensor | None  # [N, C, h, w]; None for a mask prompt
+
+
+def _pick(maps: Tensor, index: Tensor) -> Tensor:
+    """Rows of [B, C, h, w] in the order in which they lie in memory: channels last if they were."""
+    if not maps.is_contiguous(memory_format=torch.channels_last):
+        return maps.index_select(0, index)
+    return maps.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+
+
+def _composing_pays(images: Tensor) -> bool:
+    """Whether two 1×1 convolutions in a row are better multiplied into one: float32 on a CPU."""
+    return (
+        images.device.type == "cpu"
+        and images.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
 
 
 def uses_multimask(points: Points | None) -> bool:
@@ -149,7 +166,7 @@ class Sam2(nn.Module):
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
         """Encode normalised `images` [B, 3, S, S]; needed once per frame whatever the number of objects."""
-        if self.training or not in_place_pays(images):
+        if not _composing_pays(images):
             return self.image_features(self.image_encoder(images))
         skips = self.sam_mask_decoder.conv_s0, self.sam_mask_decoder.conv_s1
         return self._image_features(*self.image_encoder.composed(images, skips))

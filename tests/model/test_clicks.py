@@ -81,6 +81,62 @@ def test_noisy_box_stays_near_the_object_and_inside_the_image() -> None:
     assert 0 <= edge.y0 <= edge.y1 <= 3
 
 
+def chi_square(counts: np.ndarray) -> float:
+    """Distance of counts from equal ones, in standard deviations of the chi-square distribution."""
+    expected = counts.sum() / counts.size
+    value = float(((counts - expected) ** 2 / expected).sum())
+    return (value - (counts.size - 1)) / float(np.sqrt(2 * (counts.size - 1)))
+
+
+def test_error_clicks_are_uniform_over_missed_and_false_pixels_together() -> None:
+    truth = rectangle((12, 12), slice(2, 7), slice(1, 6))
+    prediction = rectangle((12, 12), slice(4, 9), slice(3, 11))
+    rng = np.random.default_rng(5)
+    counts = np.zeros(truth.shape)
+    for _ in range(8000):
+        click = error_click(truth, prediction, rng)
+        counts[int(click.y), int(click.x)] += 1
+        assert click.positive == truth[int(click.y), int(click.x)]
+    assert not counts[truth == prediction].any()
+    assert abs(chi_square(counts[truth != prediction])) < 3
+
+
+@pytest.mark.parametrize("prediction", [None, "truth"])
+def test_first_clicks_and_clicks_on_perfect_answers_are_uniform(prediction: str | None) -> None:
+    truth = rectangle((9, 9), slice(2, 7), slice(1, 6))
+    region = truth if prediction is None else ~truth
+    rng = np.random.default_rng(6)
+    counts = np.zeros(truth.shape)
+    for _ in range(6000):
+        click = error_click(truth, None if prediction is None else truth, rng)
+        counts[int(click.y), int(click.x)] += 1
+        assert click.positive == (prediction is None)
+    assert not counts[~region].any()
+    assert abs(chi_square(counts[region])) < 3
+
+
+def test_box_noise_is_uniform_within_a_tenth_of_the_side_and_twenty_pixels() -> None:
+    truth = rectangle((400, 500), slice(100, 161), slice(100, 401))  # 300 wide: 20 px; 60 high: 6 px
+    rng = np.random.default_rng(7)
+    boxes = [noisy_box(truth, rng) for _ in range(3000)]
+    moved = np.array([(b.x0 - 100, b.x1 - 400, b.y0 - 100, b.y1 - 160) for b in boxes])
+    for column, limit in zip(moved.T, (20.0, 20.0, 6.0, 6.0), strict=True):
+        drawn = np.sort((column / limit + 1) / 2)
+        steps = np.arange(1, drawn.size + 1) / drawn.size
+        kolmogorov = np.abs(drawn - steps).max() * np.sqrt(drawn.size)
+        assert drawn.min() >= 0
+        assert drawn.max() <= 1
+        assert kolmogorov < 1.6  # exceeded once in a hundred draws of a uniform distribution
+
+
+def test_objects_of_different_generators_do_not_disturb_each_other() -> None:
+    truth = np.stack([TRUTH, PREDICTION])
+    generators = [np.random.default_rng(seed) for seed in (1, 2)]
+    both, _ = error_clicks(truth, None, generators)
+    alone, _ = error_clicks(truth[1:], None, [np.random.default_rng(2)])
+    assert both[1].tolist() == alone[0].tolist()
+
+
 def test_noisy_box_without_noise_is_tight() -> None:
     box = noisy_box(TRUTH, np.random.default_rng(0), noise=0.0)
     assert (box.x0, box.y0, box.x1, box.y1) == (30, 20, 109, 79)

@@ -134,13 +134,44 @@ def test_turning_in_place_is_bit_equal(maps: int) -> None:
     table = rotary_table(DIM, 5, 7, theta=100.0)
     assert table.turns is not None
     tokens = torch.randn(2, maps * 35, DIM, generator=torch.Generator().manual_seed(0))
-    plain = rotate(tokens, table)  # gradients are on
+    plain = rotate(tokens, table._replace(turns=None))
+    assert torch.equal(rotate(tokens, table), plain)  # gradients are on
     with torch.no_grad():
         assert torch.equal(rotate(tokens, table), plain)
         wide = torch.cat((tokens, tokens), dim=1)
         rotate_(wide[:, : maps * 35], table.turns)
     assert torch.equal(wide[:, : maps * 35], plain)
     assert torch.equal(wide[:, maps * 35 :], tokens)
+
+
+def test_turning_leaves_pointers_alone_and_turns_gradients_back() -> None:
+    table = rotary_table(DIM, 2, 3, theta=100.0)
+    tokens = torch.randn(2, 12 + 4, DIM, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(1))
+    results = []
+    for one in (table, table._replace(turns=None)):
+        leaf = tokens.clone().requires_grad_()
+        turned = rotate(leaf, one, unrotated=4)
+        assert torch.equal(turned[:, 12:], tokens[:, 12:])
+        (turned * weight).sum().backward()
+        assert leaf.grad is not None
+        results.append((turned.detach(), leaf.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.allclose(results[0][1], results[1][1], atol=1e-6)
+
+
+def test_values_projected_last_give_the_same_gradients() -> None:
+    gradients = []
+    for dropped in (False, True):
+        network, inputs = _network().train(), _inputs(2)
+        for layer in network.layers:  # a dropout that drops nothing: values are projected first
+            layer.cross_attn_image.dropout = 1e-30 if dropped else 0.0
+        result = network(*inputs)
+        result.square().sum().backward()
+        gradients.append([result.detach(), *(p.grad for p in network.parameters())])
+    for one, other in zip(*gradients, strict=True):
+        assert one is not None and other is not None
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()) + 1e-6)
 
 
 def test_tables_first_made_in_inference_serve_training() -> None:
