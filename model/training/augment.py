@@ -340,12 +340,9 @@ def _shrunk(matrix: Matrix, share: float) -> Matrix:
 
 
 def _warp_mask(mask: BoolMask, matrix: Matrix, size: int) -> BoolMask:
-    if mask.flags.c_contiguous:
-        plane = mask.view(np.uint8)
-    elif mask.flags.f_contiguous:  # as decoded from runs; OpenCV turns it many times faster than numpy
-        plane = np.asarray(cv2.transpose(mask.T.view(np.uint8)))
-    else:
-        plane = mask.astype(np.uint8)
+    if mask.flags.f_contiguous and not mask.flags.c_contiguous:  # as decoded from runs: warped as it lies
+        return _warp_mask(mask.T, matrix[::-1, [1, 0, 2]], size).T
+    plane = np.ascontiguousarray(mask).view(np.uint8)
     return np.asarray(cv2.warpAffine(plane, matrix, (size, size), flags=cv2.INTER_NEAREST) > 0)
 
 

@@ -192,43 +192,43 @@ def cut_clip(
     positions = _sample_positions(video, frames, rng, augmentation)
     seen = video.visible(positions[0])
     chosen = [seen[int(index)] for index in rng.permutation(len(seen))[:objects]]
-    framing, first = frame_clip(_MasksOfFrame(video, chosen, positions[0]), rng, size, augmentation)
+    first_masks = _MasksOfFrame(video, chosen, positions[0])
+    framing, first = frame_clip(first_masks, rng, size, augmentation)
     colours = ClipColours.drawn(rng, frames, augmentation)
     kept = [row for row in range(len(chosen)) if first[row].any()]
     images = np.empty((frames, size, size, 3), dtype=np.uint8)
     masks = np.zeros((frames, len(kept), size, size), dtype=bool)  # T N S S
-    shape: tuple[int, ...] = ()
     for position in sorted(set(positions)):
         image = video.image(position)
-        shape = _checked(video, position, "frame", image.shape[:2], shape or image.shape[:2])
+        _check_shape(video, position, image.shape[:2], first_masks.shape)
         framed = framing.image(image)
-        planes = np.zeros((len(kept), size, size), dtype=bool)
-        for plane, row in zip(planes, kept, strict=True):
-            mask = video.mask(chosen[row], position)
-            if mask is not None:
-                _checked(video, position, "mask", mask.shape, shape)
-                plane[:] = framing.mask(mask)
+        planes = first[kept]
+        if position != positions[0]:
+            rest = _MasksOfFrame(video, [chosen[row] for row in kept], position, first_masks.shape)
+            planes = np.stack([framing.mask(mask) for mask in rest])
         for time in (time for time, other in enumerate(positions) if other == position):
-            images[time] = colours.image(framed, time)
-            masks[time] = planes
-    masks[0] = first[kept]
+            images[time], masks[time] = colours.image(framed, time), planes
     return Clip(images, masks, video.name, video.group)
 
 
-@dataclass(frozen=True, slots=True)
 class _MasksOfFrame(Sequence[BoolMask]):
     """Masks of some objects on one frame, decoded when asked for: an image may have many large ones."""
 
-    video: LabelledVideo
-    objects: Sequence[int]
-    position: int
+    def __init__(
+        self, video: LabelledVideo, objects: Sequence[int], position: int, shape: tuple[int, ...] = ()
+    ) -> None:
+        self._video, self._objects, self._position = video, objects, position
+        self.shape = shape  # height and width of all masks, once known
 
     def __len__(self) -> int:
-        return len(self.objects)
+        return len(self._objects)
 
     def __getitem__(self, row: int) -> BoolMask:  # type: ignore[override]
-        mask = self.video.mask(self.objects[row], self.position)
-        assert mask is not None  # the object is visible there
+        mask = self._video.mask(self._objects[row], self._position)
+        if mask is None:
+            return np.zeros(self.shape, dtype=bool)
+        self.shape = self.shape or mask.shape
+        _check_shape(self._video, self._position, mask.shape, self.shape)
         return mask
 
 
@@ -263,13 +263,11 @@ def _bounce(position: int, length: int) -> int:
     return position if position < length else 2 * (length - 1) - position
 
 
-def _checked(
-    video: LabelledVideo, position: int, what: str, shape: tuple[int, ...], expected: tuple[int, ...]
-) -> tuple[int, ...]:
-    """The shape, height and width, if it is that of the video's frames."""
+def _check_shape(
+    video: LabelledVideo, position: int, shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
     if shape != expected:
         raise ClipError(
-            f"Video {video.name}: a {what} at position {position} has {shape[1]}x{shape[0]} pixels, not the "
-            f"{expected[1]}x{expected[0]} of the video's frames (width x height)."
+            f"Video {video.name}: frames and masks differ in size: {shape[1]}x{shape[0]} pixels at position "
+            f"{position}, and {expected[1]}x{expected[0]} (width x height)."
         )
-    return shape

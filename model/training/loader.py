@@ -36,6 +36,9 @@ B = TypeVar("B")
 DEATHS = 3
 """Workers that one step may cost before training stops."""
 
+ENDING_S = 5.0
+"""Seconds that a worker whose pipe has ended may take to end itself."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -175,6 +178,7 @@ class _Crew(Generic[B]):
             worker.end()
         self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
+            worker.end()  # one that was being replaced just now
             worker.join()
 
     def _drawn(self, step: int) -> B:
@@ -188,7 +192,7 @@ class _Crew(Generic[B]):
         """The batch of a step, from as many processes as it takes up to the limit."""
         for _ in range(DEATHS):
             try:
-                return cast(B, worker.draw(step))
+                good, drawn = worker.draw(step)
             except (EOFError, OSError):
                 if self._closed:
                     raise
@@ -198,6 +202,10 @@ class _Crew(Generic[B]):
                 )
                 self.replaced += 1
                 worker.restart()
+            else:
+                if not good:
+                    raise cast(Exception, drawn)
+                return cast(B, drawn)
         raise TrainingError(
             f"Drawing the clips of step {step} ended {DEATHS} worker processes (the last one {ended}); "
             "most likely there is too little memory: use fewer workers, or workers=0 to see the error itself."
@@ -212,13 +220,15 @@ class _Worker:
         self._task = task
         self._start()
 
-    def draw(self, step: int) -> object:
-        """Raises EOFError or OSError if the process is gone."""
+    def draw(self, step: int) -> tuple[bool, object]:
+        """True and the batch, or False and what drawing it raised. EOFError or OSError if the process is gone."""
         self._pipe.send(step)
         return _receive(self._pipe)
 
     def ended(self) -> str:
         """How the process ended, in words."""
+        self._process.join(timeout=ENDING_S)
+        self._process.kill()  # a process that closed its pipe and lives on is of no use
         self._process.join()
         code = self._process.exitcode
         if code is not None and code < 0:
@@ -289,13 +299,11 @@ def _send(pipe: Connection, value: tuple[bool, object]) -> None:
         pipe.send_bytes(view)
 
 
-def _receive(pipe: Connection) -> object:
+def _receive(pipe: Connection) -> tuple[bool, object]:
     sizes = pipe.recv()
     message = pipe.recv_bytes()
     buffers = [np.empty(size, np.uint8) for size in sizes]
     for buffer in buffers:
         pipe.recv_bytes_into(buffer)
-    good, value = pickle.loads(message, buffers=buffers)  # noqa: S301 (from a worker of ours)
-    if not good:
-        raise cast(Exception, value)
-    return value
+    outcome: tuple[bool, object] = pickle.loads(message, buffers=buffers)  # noqa: S301 (from a worker of ours)
+    return outcome

@@ -148,17 +148,24 @@ class _ObjectFolders(_Folder):
     def __init__(self, name: str, frames: Sequence[Path], masks: Sequence[Sequence[Path | None]]) -> None:
         super().__init__(name, frames)
         self._masks = masks
+        self._last: tuple[int, dict[int, BoolMask | None]] = (-1, {})
 
     def visible(self, position: int) -> list[int]:
         masks = [self.mask(index, position) for index in range(len(self._masks))]
         return [index for index, mask in enumerate(masks) if mask is not None and mask.any()]
 
     def mask(self, index: int, position: int) -> BoolMask | None:
-        path = self._masks[index][position]
-        return None if path is None else np.asarray(read_labels(path) != 0)
+        """Masks of the frame asked for last are kept: they are looked at before they are used."""
+        if self._last[0] != position:
+            self._last = (position, {})
+        masks = self._last[1]
+        if index not in masks:
+            path = self._masks[index][position]
+            masks[index] = None if path is None else np.asarray(read_labels(path) != 0)
+        return masks[index]
 
     def rest(self) -> None:
-        """Nothing is kept."""
+        self._last = (-1, {})
 
 
 def _existing(root: Path, candidates: Sequence[str], what: str) -> Path:

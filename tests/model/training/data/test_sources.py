@@ -11,6 +11,7 @@ from model.errors import TrainingError
 from model.training.augment import AUGMENTATIONS
 from model.training.data.sources import KINDS, check_mix, parse_source, read_text
 from model.training.data.videos import IndexedClips
+from model.training.loader import SkippedClips
 from model.training.mixture import Mixture
 from tests.model.training.data.folders import write_davis, write_sa1b, write_sav, write_sav_val
 
@@ -109,3 +110,23 @@ def test_drawn_clips_take_their_share_of_cells() -> None:
     clips = parse_source("drawn:?cells=1").clips
     names = [clips.clip(i, np.random.default_rng(i), frames=1, objects=1, size=32).name for i in range(3)]
     assert all(name.startswith("cells") for name in names)
+
+
+def test_a_damaged_video_among_good_ones_is_named_counted_and_passed_over(tmp_path: Path) -> None:
+    for name in ("bear", "cow", "dog"):
+        write_davis(tmp_path, name)
+    for frame in (tmp_path / "JPEGImages/480p/cow").iterdir():
+        frame.write_bytes(b"nothing")
+    mixture = Mixture(
+        [parse_source(f"davis:{tmp_path}")], frames=2, objects=2, clips_per_step=2, size=32, seed=0
+    )
+    batches = [mixture.draw(step) for step in range(8)]
+    assert {name for batch in batches for name in batch.names} == {"bear", "dog"}
+    skipped = [clip for batch in batches for clip in batch.skipped]
+    assert skipped == [clip for step in range(8) for clip in mixture.draw(step).skipped]
+    counted = SkippedClips(most=len(skipped) - 1, share=0.01)
+    with pytest.raises(
+        TrainingError, match=r"could not be read.*clip 1 of davis:.*cow/\d+.jpg: .*cannot be read"
+    ):
+        for batch in batches:
+            counted.note(len(batch.names), batch.skipped)
