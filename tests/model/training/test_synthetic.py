@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.training.synthetic import SyntheticClips
+from model.errors import TrainingError
+from model.training.synthetic import PLOTS, SyntheticClips
+from model.training.synthetic.bodies import Body
+from model.training.synthetic.motion import Camera, Path
+from model.training.synthetic.scenes import Lens, Scene
+from model.training.synthetic.shapes import Outline, box_contour, single
 
 
 @pytest.mark.parametrize("cells", [0.0, 1.0])
@@ -21,7 +26,7 @@ def test_clips_have_objects_on_their_first_frame(cells: float) -> None:
 
 def test_objects_share_pixels_only_with_their_own_parts() -> None:
     overlapping = 0
-    for index in range(60):
+    for index in range(30):
         clip = SyntheticClips(cells=0.0).clip(
             index, np.random.default_rng(index), frames=2, objects=9, size=48
         )
@@ -63,3 +68,48 @@ def test_the_mask_is_where_the_object_is_drawn() -> None:
         image, mask = clip.images[0, :, :, 0].astype(float), clip.masks[0, 0]
         contrasts.append(abs(image[mask].mean() - np.median(image)) / (image.std() + 1))
     assert np.median(contrasts) > 1.0
+
+
+@pytest.mark.parametrize("plot", sorted(PLOTS))
+def test_every_plot_can_be_drawn_at_every_length(plot: str) -> None:
+    source = SyntheticClips(cells=0.0, plot=plot)
+    for frames in (1, 5):
+        clip = source.clip(0, np.random.default_rng(3), frames=frames, objects=3, size=40)
+        assert clip.images.shape == (frames, 40, 40, 3)
+        assert clip.name.startswith(plot)
+
+
+def test_things_hide_and_leave_and_are_seen_again() -> None:
+    for plot in ("hiding", "away"):
+        source, returned = SyntheticClips(cells=0.0, plot=plot), 0
+        for seed in range(12):
+            clip = source.clip(0, np.random.default_rng(seed), frames=10, objects=4, size=40)
+            seen = clip.masks.any(axis=(2, 3))  # T N
+            returned += int(((~seen[1:-1]).any(axis=0) & seen[-1]).any())
+        assert returned >= 2, plot
+
+
+def test_an_unknown_plot_is_refused() -> None:
+    with pytest.raises(TrainingError, match="Plot 'plane' is unknown"):
+        SyntheticClips(plot="plane")
+
+
+def test_the_mask_is_where_the_thing_is_at_the_middle_of_the_exposure() -> None:
+    """A white square on black, moving eight pixels a frame while the shutter is open."""
+    body = Body(
+        parts=single(Outline.around(np.random.default_rng(0), box_contour(1.0, 1.0), 0.0)),
+        path=Path(np.array([20.0, 32.0]), np.array([8.0, 0.0]), np.zeros(2), 0.0, 0.0, 0.0, 0.0, 0.0),
+        radius=8.0,
+        aspect=1.0,
+        texture=np.full((16, 16, 3), 255, np.uint8),
+    )
+    ground = np.zeros((96, 96, 3), np.uint8)
+    camera = Camera(64, np.zeros(2, np.float32), zoom=0.0, roll=0.0)
+    scene = Scene(64, [ground], [body], camera, Lens(shutter=1.0, moments=5))
+    film = scene.render(2, np.random.default_rng(0))
+    for time in range(2):
+        columns = np.flatnonzero(film.masks(film.shown(0, 1))[time, 0].any(axis=0))
+        assert (columns[0] + columns[-1]) / 2 == pytest.approx(20 + 8 * time, abs=0.6)
+        bright = film.images[time, 32, :, 0].astype(float)
+        assert (bright * np.arange(64)).sum() / bright.sum() == pytest.approx(20 + 8 * time, abs=0.3)
+        assert np.count_nonzero(bright) > 17 + 5  # smeared
