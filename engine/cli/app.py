@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.cli.experiment import experiment_app
 from engine.cli.show import next_step, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ studio_app = typer.Typer(
     help="The site people work at: Label Studio and the model server.", no_args_is_help=True
 )
 app.add_typer(studio_app, name="studio")
+app.add_typer(experiment_app, name="experiment")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 

@@ -1,0 +1,292 @@
+"""What each phase's data is worth: equal training on more and more of it (SAM 2 paper, table 2).
+
+A round in each phase collects masklets, all with the same weights. Then models are trained from one start with
+equal steps: on the base data alone (drawn clips, what the packaged weights were made of), and with the masklets of
+phase 1, of phases 1 and 2, of all three, and with the automatic ones besides. They are compared on held-out videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from engine.experiments.base import Place, fix_design, make_home
+from engine.experiments.footage import Footage, Reel, sample_windows, take_drawn, take_windows
+from engine.experiments.lessons import Lesson, teach
+from engine.experiments.turning import ArmHome, dataset_rows, round_result, turn_round
+from engine.experiments.units import Unit, UnitResult, read_result
+from engine.home import EngineHome
+from engine.rounds import base_checkpoint
+from engine.stages.base import Row
+from storage.videos import Video
+
+NAME = "data"
+SETTINGS = """
+[model]
+checkpoint = "{checkpoint}"
+threads = 1
+"""
+START = "start"
+BASE = "base"
+PROTOCOLS = ("3-click", "mask")
+SECONDS_PER_ROUND_FRAME = 0.6
+"""Of one core for an object and frame of a round, from planning to verification; as measured with nano at 256 px."""
+SECONDS_PER_STEP = 0.6
+SECONDS_PER_SCORED_FRAME = 0.3
+PHASES = (1, 2, 3)
+TRAINED: tuple[str, ...] = (BASE, "phase-1", "phase-2", "phase-3", "auto")
+"""Rows of the table, each with all data of those above it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSize:
+    """How much is done.
+
+    drawn: videos to annotate beside the windows of cells. videos, objects: of each round. seeds: trainings of each
+    row. evaluated: held-out drawn videos.
+    """
+
+    drawn: int
+    videos: int
+    objects: int
+    frames: int
+    seeds: int
+    steps: int
+    evaluated: int
+    side: int = 256
+    cells: bool = True
+    mined: int = 2
+    mined_masklets: int = 8
+    lesson_size: int = 128
+    lesson_frames: int = 4
+    base_share: float = 0.5
+
+
+FULL = DataSize(drawn=8, videos=5, objects=3, frames=20, seeds=3, steps=80, evaluated=8)
+QUICK = DataSize(
+    drawn=3,
+    videos=2,
+    objects=1,
+    frames=6,
+    seeds=1,
+    steps=4,
+    evaluated=3,
+    mined=1,
+    mined_masklets=4,
+    lesson_frames=2,
+)
+TINY = DataSize(
+    drawn=2,
+    videos=1,
+    objects=1,
+    frames=4,
+    seeds=1,
+    steps=1,
+    evaluated=1,
+    side=64,
+    cells=False,
+    mined=1,
+    mined_masklets=2,
+    lesson_size=0,
+    lesson_frames=2,
+)
+
+
+class DataExperiment:
+    """The comparison of data sets in its folder."""
+
+    name = NAME
+
+    def __init__(self, place: Place, size: DataSize, *, checkpoint: str = "") -> None:
+        self.home: EngineHome = make_home(place.home(NAME), SETTINGS.format(checkpoint=checkpoint))
+        self.size = size
+        self._place = place
+        self.start = base_checkpoint(self.home)
+        self.arm = self._arm(checkpoint)
+        self.design = fix_design(self.home, self._wanted())
+
+    @cached_property
+    def collecting(self) -> EngineHome:
+        """The home whose rounds collect the data."""
+        return self.arm.open([sample for sample in self._samples if sample.split == "train"])
+
+    @cached_property
+    def held_out(self) -> Footage:
+        """The videos that models are compared on; nothing of them is annotated or trained on."""
+        reel = Reel(self.size.frames, self.size.side, self.size.objects)
+        drawn = take_drawn(self.home, "evaluate", self.size.evaluated, reel)
+        cells = [sample for sample in self._samples if sample.split == "eval"]
+        return Footage(drawn, take_windows(self.home, cells, frames=self.size.frames))
+
+    def units(self) -> list[Unit]:
+        """Collecting, training, scoring."""
+        rounds = self._round_units()
+        trainings = self._training_units(rounds[-1].key)
+        keys = {START: "", **{unit.name.removeprefix("train/"): unit.key for unit in trainings}}
+        return [*rounds, *trainings, *self._scoring_units(keys)]
+
+    def run(self, unit: Unit) -> UnitResult:
+        """Do one unit."""
+        kind, *rest = unit.name.split("/")
+        if kind == "collect":
+            phase = int(rest[0].removeprefix("phase-"))
+            turn_round(self.collecting, phase, phase)
+            return round_result(self.collecting, f"r{phase:04d}-p{phase}", evaluated=False)
+        if kind == "train":
+            return self._train(unit, rest[0], int(rest[1].removeprefix("seed-")))
+        return self._score(weights="/".join(rest[:-1]), suite=rest[-1])
+
+    def sentence(self) -> str:
+        """What it will do."""
+        size = self.size
+        cells = " and the CHO movie" if self.held_out.cells else ""
+        return (
+            f"Collects masklets in a round of each phase, trains {len(TRAINED)} x {size.seeds} models from the same "
+            f"weights for {size.steps} steps each, and compares them on {size.evaluated} held-out drawn videos{cells}."
+        )
+
+    def rows_of(self, name: str) -> list[Row]:
+        """The masklets that a row of the table is trained on."""
+        return [row for row in self._collected() if _place_of(row) <= TRAINED.index(name)]
+
+    @cached_property
+    def _samples(self) -> list[Any]:
+        return sample_windows(self._place.samples, offline=self._place.offline) if self.size.cells else []
+
+    def _arm(self, checkpoint: str) -> ArmHome:
+        size = self.size
+        return ArmHome(
+            path=self._place.home(NAME) / "arms" / "collect",
+            checkpoint=checkpoint,
+            videos=size.videos,
+            objects=size.objects,
+            drawn=size.drawn,
+            reel=Reel(size.frames, size.side, size.objects),
+            frames=size.frames,
+            mined=size.mined,
+            mined_masklets=size.mined_masklets,
+            retrains=False,
+        )
+
+    def _wanted(self) -> dict[str, Any]:
+        return {
+            "experiment": NAME,
+            "size": asdict(self.size),
+            "start": self.start,
+            "cells": bool(self._samples),
+            "settings": self.home.settings.snapshot(),
+        }
+
+    def _round_units(self) -> list[Unit]:
+        videos = sorted(video.video_id for video in self.collecting.library.videos())
+        inputs = {"start": self.start, "videos": videos, "settings": self.collecting.settings.hash()}
+        cost = SECONDS_PER_ROUND_FRAME * self.size.videos * self.size.objects * self.size.frames
+        return [Unit(f"collect/phase-{phase}", {**inputs, "phase": phase}, cost=cost) for phase in PHASES]
+
+    def _training_units(self, collected: str) -> list[Unit]:
+        return [
+            Unit(
+                f"train/{name}/seed-{seed}",
+                {
+                    "start": self.start,
+                    "data": "" if name == BASE else collected,
+                    "lesson": asdict(self._lesson(seed)),
+                },
+                cost=SECONDS_PER_STEP * self.size.steps,
+            )
+            for name in TRAINED
+            for seed in range(self.size.seeds)
+        ]
+
+    def _scoring_units(self, keys: dict[str, str]) -> list[Unit]:
+        return [
+            Unit(
+                f"score/{name}/{suite}",
+                {
+                    "start": self.start,
+                    "weights": key,
+                    "videos": [video.video_id for video in videos],
+                    "protocols": list(PROTOCOLS),
+                },
+                cost=SECONDS_PER_SCORED_FRAME * self.size.frames * len(videos),
+            )
+            for name, key in keys.items()
+            for suite, videos in self._suites()
+        ]
+
+    def _suites(self) -> list[tuple[str, Sequence[Video]]]:
+        suites = (("drawn", self.held_out.drawn), ("cells", self.held_out.cells))
+        return [(name, videos) for name, videos in suites if videos]
+
+    def _lesson(self, seed: int) -> Lesson:
+        size = self.size
+        return Lesson(
+            steps=size.steps,
+            frames=size.lesson_frames,
+            objects=3,
+            image_size=size.lesson_size,
+            drawn_share=size.base_share,
+            seed=seed,
+        )
+
+    def _train(self, unit: Unit, name: str, seed: int) -> UnitResult:
+        from engine.training import training_videos
+
+        rows = self.rows_of(name)
+        videos = training_videos(self.collecting, rows) if rows else []
+        folder: Path = self.home.work / unit.name
+        result = teach(self.home, self.start, videos, self._lesson(seed), folder=folder)
+        return UnitResult({**result.values, "masklets": len(rows)}, result.files, result.measured)
+
+    def _collected(self) -> list[Row]:
+        last = read_result(self.home.store, self._round_units()[-1])
+        assert last is not None, "units come after those they build on"
+        return dataset_rows(self.collecting, last.files)
+
+    def _score(self, *, weights: str, suite: str) -> UnitResult:
+        from engine.weights import load_weights
+        from model.video.session_config import SessionConfig
+        from qa.evaluation import EvaluationVideo, evaluate
+
+        videos = dict(self._suites())[suite]
+        model = load_weights(self.home, self._weights(weights))
+        config = SessionConfig(fill_hole_area=0, precision=self.home.settings.model.precision)
+        names = {video.video_id: video.name for video in videos}
+        films = [
+            EvaluationVideo(
+                video_id=video.video_id,
+                frames=self.home.library.frames(video),
+                frame_numbers=video.annotated_frames,
+                truth=self.home.references.read(video.video_id),
+            )
+            for video in videos
+        ]
+        rows = [
+            {
+                "protocol": protocol,
+                "video": names[row.video_id],
+                "object_id": row.object_id,
+                "jf": round(row.jf, 6),
+            }
+            for protocol in PROTOCOLS
+            for row in evaluate(model, films, protocol=protocol, session_config=config)
+            if not row.is_mean
+        ]
+        return UnitResult(values={"scores": rows})
+
+    def _weights(self, name: str) -> str:
+        if name == START:
+            return self.start
+        rounds = self._round_units()
+        (unit,) = (unit for unit in self._training_units(rounds[-1].key) if unit.name == f"train/{name}")
+        trained = read_result(self.home.store, unit)
+        assert trained is not None, "units come after those they build on"
+        return str(trained.values["weights"])
+
+
+def _place_of(row: Row) -> int:
+    """The first row of the table that a masklet of the data set belongs to."""
+    return TRAINED.index("auto" if row["origin"] == "auto" else f"phase-{row['phase']}")

@@ -1,0 +1,181 @@
+"""Does the loop pay: rounds of the whole engine against the same rounds without retraining.
+
+Both arms turn rounds of phase 3 in homes of their own, with the same videos, seeds and people; one retrains after
+every round and works on with the new weights if the gate lets them pass, the other keeps those it began with. The
+first round is the same in both: nothing has been retrained yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from engine.experiments.base import Place, fix_design, make_home
+from engine.experiments.footage import Reel, sample_windows
+from engine.experiments.turning import ArmHome, round_result, turn_round
+from engine.experiments.units import Unit, UnitResult
+from engine.home import EngineHome
+from engine.rounds import base_checkpoint
+
+NAME = "rounds"
+SETTINGS = """
+[model]
+checkpoint = "{checkpoint}"
+threads = 1
+"""
+LOOP, STILL = "loop", "still"
+ARMS = (LOOP, STILL)
+PHASE = 3
+SECONDS_PER_ROUND_FRAME = 0.6
+SECONDS_PER_STEP = 0.6
+SECONDS_PER_SCORED_FRAME = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class RoundsSize:
+    """How much is done.
+
+    rounds, seeds: of each arm. videos, objects: planned by each round. drawn: videos to annotate beside the windows
+    of cells. evaluated: drawn videos of the frozen set, with the CHO movie if there are cells.
+    """
+
+    rounds: int
+    seeds: int
+    videos: int
+    objects: int
+    drawn: int
+    frames: int
+    steps: int
+    evaluated: int
+    side: int = 256
+    cells: bool = True
+    mined: int = 1
+    mined_masklets: int = 8
+    lesson_size: int = 128
+
+
+FULL = RoundsSize(rounds=4, seeds=2, videos=4, objects=2, drawn=8, frames=16, steps=60, evaluated=3)
+QUICK = RoundsSize(
+    rounds=2, seeds=1, videos=2, objects=1, drawn=2, frames=6, steps=3, evaluated=1, mined=1, mined_masklets=3
+)
+TINY = RoundsSize(
+    rounds=2,
+    seeds=1,
+    videos=1,
+    objects=1,
+    drawn=1,
+    frames=4,
+    steps=1,
+    evaluated=1,
+    side=64,
+    cells=False,
+    mined=1,
+    mined_masklets=2,
+    lesson_size=0,
+)
+
+
+class RoundsExperiment:
+    """The comparison of rounds with and without retraining in its folder."""
+
+    name = NAME
+
+    def __init__(self, place: Place, size: RoundsSize, *, checkpoint: str = "") -> None:
+        self.home: EngineHome = make_home(place.home(NAME), SETTINGS.format(checkpoint=checkpoint))
+        self.size = size
+        self._place = place
+        self._checkpoint = checkpoint
+        self.start = base_checkpoint(self.home)
+        self.design = fix_design(self.home, self._wanted())
+        self._homes: dict[tuple[str, int], EngineHome] = {}
+
+    def arm_home(self, arm: str, seed: int) -> EngineHome:
+        """The home in which an arm's rounds turn."""
+        if (arm, seed) not in self._homes:
+            self._homes[arm, seed] = self._arm(arm, seed).open(self._samples)
+        return self._homes[arm, seed]
+
+    def units(self) -> list[Unit]:
+        """Every round; the arms take turns, so that a run that was cut short compares what there is."""
+        return [
+            self._unit(arm, seed, number)
+            for seed in range(self.size.seeds)
+            for number in range(1, self.size.rounds + 1)
+            for arm in ARMS
+        ]
+
+    def run(self, unit: Unit) -> UnitResult:
+        """Take one round to its end."""
+        arm, seed, number = _parts(unit)
+        home = self.arm_home(arm, seed)
+        return round_result(home, turn_round(home, number, PHASE))
+
+    def sentence(self) -> str:
+        """What it will do."""
+        size = self.size
+        return (
+            f"Turns {size.rounds} rounds of phase 3 with retraining and {size.rounds} without, on the same videos with "
+            f"the same simulated people, {_times(size.seeds)}, and compares what an accepted masklet costs."
+        )
+
+    @cached_property
+    def _samples(self) -> list[Any]:
+        return sample_windows(self._place.samples, offline=self._place.offline) if self.size.cells else []
+
+    def _wanted(self) -> dict[str, Any]:
+        return {
+            "experiment": NAME,
+            "size": asdict(self.size),
+            "start": self.start,
+            "cells": bool(self._samples),
+            "settings": self.home.settings.snapshot(),
+        }
+
+    def _arm(self, arm: str, seed: int) -> ArmHome:
+        size = self.size
+        return ArmHome(
+            path=self._place.home(NAME) / "arms" / f"{arm}-{seed}",
+            checkpoint=self._checkpoint,
+            videos=size.videos,
+            objects=size.objects,
+            drawn=size.drawn,
+            reel=Reel(size.frames, size.side, 3),
+            frames=size.frames,
+            seed=seed,
+            evaluated=size.evaluated,
+            mined=size.mined,
+            mined_masklets=size.mined_masklets,
+            retrains=arm == LOOP,
+            steps=size.steps,
+            lesson_size=size.lesson_size,
+        )
+
+    def _unit(self, arm: str, seed: int, number: int) -> Unit:
+        size = self.size
+        work = SECONDS_PER_ROUND_FRAME * size.videos * size.objects * size.frames
+        training = SECONDS_PER_STEP * size.steps if arm == LOOP else 0.0
+        scoring = 2 * SECONDS_PER_SCORED_FRAME * size.frames * (size.evaluated + 1)
+        inputs = {
+            "start": self.start,
+            "size": asdict(size),
+            "cells": bool(self._samples),
+            "arm": arm,
+            "seed": seed,
+        }
+        fresh = 2 if number == 1 and arm == LOOP else 1 if arm == LOOP or number == 1 else 0
+        return Unit(
+            f"{arm}/seed-{seed}/round-{number}",
+            {**inputs, "round": number, "settings": self.home.settings.snapshot()},
+            cost=work + training + fresh * scoring,
+        )
+
+
+def _parts(unit: Unit) -> tuple[str, int, int]:
+    """Arm, seed and round of a unit."""
+    arm, seed, number = unit.name.split("/")
+    return arm, int(seed.removeprefix("seed-")), int(number.removeprefix("round-"))
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")

@@ -1,0 +1,168 @@
+"""The experiments in miniature: whole runs of each with a micro network, killed and resumed, and their page."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.experiments.base import Experiment, ExperimentError, pending, results, run_pending
+from engine.experiments.catalogue import EXPERIMENTS, Request, open_experiment
+from engine.experiments.data import TRAINED, DataExperiment
+from engine.experiments.footage import DRAWN_SEEDS, Reel, sample_windows, take_drawn
+from engine.experiments.phases import PhasesExperiment
+from engine.experiments.protocol import groups_of_people, targets
+from engine.experiments.reporting import write
+from engine.experiments.rounds import LOOP, STILL, RoundsExperiment
+from engine.home import EngineHome
+from storage.masks import area, decode
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory, micro_checkpoint: Path) -> Callable[[str], Experiment]:
+    """Experiments that have been run to their end, each once for the module."""
+    root, ran = tmp_path_factory.mktemp("experiments"), {}
+
+    def run(name: str) -> Experiment:
+        if name not in ran:
+            ran[name] = open_experiment(Request(name, root, "tiny", str(micro_checkpoint)))
+            run_pending(ran[name])
+        return ran[name]
+
+    return run
+
+
+def test_drawn_videos_go_in_as_files_with_their_exact_truth(home: EngineHome):
+    reel = Reel(frames=3, side=64, objects=2)
+    (video,) = take_drawn(home, "measure", 1, reel)
+    assert (video.codec, video.frame_count, video.annotated_frames) == ("h264", 3, (0, 1, 2))
+    assert take_drawn(home, "measure", 1, reel) == (video,)
+    (other,) = take_drawn(home, "evaluate", 1, reel)
+    assert (video.split, other.split) == ("train", "eval") and video.video_id != other.video_id
+    truth = home.references.read(video.video_id)
+    assert all(area(rle) > 0 for masks in truth.values() for rle in masks.values())
+    assert len(set(DRAWN_SEEDS.values())) == len(DRAWN_SEEDS)
+
+
+def test_without_samples_there_are_only_drawn_videos(tmp_path: Path):
+    assert sample_windows(tmp_path / "nothing", offline=True) == []
+
+
+def test_people_are_dealt_to_protocols_once_and_by_chance():
+    groups = groups_of_people(["a", "b", "c"], each=4, seed=0)
+    people = [name for group in groups.values() for name in group]
+    assert len(people) == len(set(people)) == 12
+    assert (
+        groups
+        == groups_of_people(["a", "b", "c"], each=4, seed=0)
+        != groups_of_people(["a", "b", "c"], each=4, seed=1)
+    )
+
+
+@pytest.mark.slow
+def test_phases_measure_every_object_by_every_protocol(opened: Callable[[str], Experiment]):
+    experiment = opened("phases")
+    assert isinstance(experiment, PhasesExperiment)
+    done = results(experiment)
+    (video,) = experiment.measured.all
+    assert video.video_id not in {lesson.video_id for lesson in experiment.lessons.all}
+    (target,) = targets(experiment.home, video, most=1, seed=0)
+    for arm in experiment.arms:
+        (masklet,) = done[f"{arm.name}/seed-0/{video.name}"].values["masklets"]
+        assert (masklet["object_id"], masklet["frames"]) == (target.number, 3)
+        assert masklet["annotation_s"] > 0
+    (first,) = done[f"phase-1/seed-0/{video.name}"].values["masklets"]
+    assert first["edited_percent"] == 100.0, "phase 1 makes every frame"
+    page, values = write(Request("phases", experiment.home.path.parents[1], "tiny").place, experiment)
+    assert values["arms"]["phase-1"]["speed_up"]["value"] == 1.0
+    text = page.read_text(encoding="utf-8")
+    assert "37.80" in text and "simulated" in text and "data:image/svg" in text and "data:image/jpeg" in text
+
+
+@pytest.mark.slow
+def test_data_adds_up_and_scores_videos_that_nobody_trained_on(opened: Callable[[str], Experiment]):
+    experiment = opened("data")
+    assert isinstance(experiment, DataExperiment)
+    sizes = [len(experiment.rows_of(name)) for name in TRAINED]
+    assert sizes == sorted(sizes) and sizes[0] == 0
+    used = {row["video_id"] for row in experiment.rows_of("auto")}
+    assert not used & {video.video_id for video in experiment.held_out.all}
+    done = results(experiment)
+    weights = {done[f"train/{name}/seed-0"].values["weights"] for name in ("base", "phase-3")}
+    assert len(weights) == 2 if sizes[3] else len(weights) == 1
+    _, values = write(Request("data", experiment.home.path.parents[1], "tiny").place, experiment)
+    assert values["rows"]["base"]["jf_over_base"]["drawn/mask"]["value"] == 0.0
+    assert set(values["rows"]) == {"start", *TRAINED}
+
+
+@pytest.mark.slow
+def test_rounds_are_alike_until_something_was_retrained(opened: Callable[[str], Experiment]):
+    experiment = opened("rounds")
+    assert isinstance(experiment, RoundsExperiment)
+    done = {name: result.values for name, result in results(experiment).items()}
+    first, same = done[f"{LOOP}/seed-0/round-1"], done[f"{STILL}/seed-0/round-1"]
+    assert first["videos"] == same["videos"] and first["weights_before"] == same["weights_before"]
+    still = done[f"{STILL}/seed-0/round-2"]
+    assert still["weights_after"] == still["weights_before"] == first["weights_before"]
+    assert {score["role"] for score in still["scores"]} == {"champion", "base"}
+    page, values = write(Request("rounds", experiment.home.path.parents[1], "tiny").place, experiment)
+    assert page.with_name("rounds.png").stat().st_size > 10_000
+    assert json.loads(page.with_name("rounds.json").read_text())["verdict"] == values["verdict"]
+
+
+@pytest.mark.slow
+def test_a_killed_experiment_goes_on_at_the_unit(
+    opened: Callable[[str], Experiment], tmp_path: Path, micro_checkpoint: Path
+):
+    killer = [sys.executable, "-m", "tests.engine.experiments.killer"]
+    command = [*killer, str(tmp_path), "phases", str(micro_checkpoint), "4"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    killed = open_experiment(Request("phases", tmp_path, "tiny", str(micro_checkpoint)))
+    open_units = [unit.name for unit in pending(killed)]
+    assert len(open_units) == len(killed.units()) - 4
+    with pytest.raises(ExperimentError, match=re.escape(open_units[0])):
+        results(killed)
+    ran: list[str] = []
+    run_pending(killed, on_unit=lambda unit: ran.append(unit.name))
+    assert ran == open_units
+    undisturbed = results(opened("phases"))
+    resumed = results(killed)
+    assert {name: one.values for name, one in resumed.items()} == {
+        name: one.values for name, one in undisturbed.items()
+    }
+    assert {name: one.files for name, one in resumed.items()} == {
+        name: one.files for name, one in undisturbed.items()
+    }
+
+
+def test_units_have_different_keys_and_name_what_they_build_on(tmp_path: Path, micro_checkpoint: Path):
+    experiment = open_experiment(Request("phases", tmp_path, "tiny", str(micro_checkpoint)))
+    units = experiment.units()
+    assert len({unit.key for unit in units}) == len({unit.name for unit in units}) == len(units)
+    by_name = {unit.name: unit for unit in units}
+    assert by_name["train/all"].inputs["lessons"] == [by_name["lesson/drawn-annotate-000"].key]
+    assert by_name["phase-3/seed-0/drawn-measure-000"].inputs["weights"] == by_name["train/all"].key
+
+
+def test_every_experiment_has_every_scale():
+    assert set(EXPERIMENTS) == {"phases", "data", "rounds"}
+    assert all(set(sizes) == {"full", "quick", "tiny"} for _, sizes in EXPERIMENTS.values())
+
+
+def test_targets_lie_on_their_objects(home: EngineHome):
+    (video,) = take_drawn(home, "annotate", 1, Reel(frames=2, side=64, objects=2))
+    found = targets(home, video, most=2, seed=0)
+    truth = home.references.read(video.video_id)
+    assert found == targets(home, video, most=2, seed=0) and found
+    for target in found:
+        mask = decode(truth[target.number][target.first_frame])
+        assert mask[round(target.point[1]), round(target.point[0])]
+        assert (target.box.x1 - target.box.x0) * (target.box.y1 - target.box.y0) >= mask.sum()
