@@ -35,7 +35,7 @@ Labels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 LIMITS = IngestLimits()
 MAX_SIDE = 32_766  # pixels; what OpenCV can warp
-MAX_JSON = 512 << 20  # bytes; the largest of SA-V and SA-1B have some tens of millions
+MAX_JSON = 256 << 20  # bytes; the largest of SA-V have some tens of millions
 MAX_LIST = 64 << 20  # bytes of a list of names
 PICTURES = (".jpg", ".jpeg", ".png")
 VOID = 255
@@ -83,8 +83,11 @@ def named_frames(path: Path) -> dict[str, Path]:
     try:
         with os.scandir(path) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]
+        LIMITS.check_count(len(names))
     except OSError as error:
         raise ClipError(f"{path}: cannot be listed ({error.strerror or error})") from error
+    except VideoError as error:
+        raise ClipError(f"{path}: {error}") from error
     found = {
         stem: path / name for name in names for stem, suffix in [_split(name)] if suffix.lower() in PICTURES
     }

@@ -29,6 +29,7 @@ from model.training.data.videos import OpenedVideo
 from storage.errors import VideoError
 from storage.masks import Rle, decode, is_empty
 from storage.videos.seeking import SeekableVideo
+from storage.videos.video_file import opened_video, video_stream
 
 __all__ = ["MASKLETS", "SavFolder"]
 
@@ -180,10 +181,13 @@ class _Film:
     def __init__(self, path: Path, annotation: _Annotation) -> None:
         self._step = annotation.step
         try:
+            with opened_video(path) as container:  # what it says of its size, before a frame is decoded
+                context = video_stream(container).codec_context
+                check_size(context.height, context.width, path)
             self._video = SeekableVideo(path)
             self._video.close()
         except VideoError as error:
-            raise ClipError(str(error)) from error
+            raise ClipError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
         check_size(self._video.height, self._video.width, path)
         last = self.number(len(annotation) - 1)
         if last >= len(self._video):

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.errors import TrainingError
+from model.errors import ClipError, TrainingError
 from model.training.augment import AUGMENTATIONS
 from model.training.data.sources import KINDS, check_mix, parse_source, read_text
 from model.training.data.videos import IndexedClips
 from model.training.loader import SkippedClips
 from model.training.mixture import Mixture
+from storage.videos import IngestLimits
 from tests.model.training.data.folders import write_davis, write_sa1b, write_sav, write_sav_val
 
 
@@ -130,3 +131,18 @@ def test_a_damaged_video_among_good_ones_is_named_counted_and_passed_over(tmp_pa
     ):
         for batch in batches:
             counted.note(len(batch.names), batch.skipped)
+
+
+@pytest.mark.parametrize("limits", [IngestLimits(max_pixels=100), IngestLimits(max_frames=3)])
+def test_pictures_beyond_the_limits_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: IngestLimits
+) -> None:
+    monkeypatch.setattr("model.training.data.files.LIMITS", limits)
+    write_sav(tmp_path / "sav")
+    write_davis(tmp_path / "davis")
+    write_sa1b(tmp_path / "sa1b")
+    why = "frames of 64x48 pixels; the limit is 100" if limits.max_pixels == 100 else "more than 3 frames"
+    for kind in ("sav", "davis", "sa1b") if limits.max_pixels == 100 else ("davis",):
+        source = parse_source(f"{kind}:{tmp_path}/{kind}")
+        with pytest.raises(ClipError, match=why):
+            source.clips.clip(0, np.random.default_rng(0), frames=1, objects=1, size=16)
