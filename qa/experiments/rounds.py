@@ -109,14 +109,10 @@ class RoundsFindings:
             None: "Whether the loop pays cannot be told from this run",
         }[self.pays]
         gain = self.gain.get(PROTOCOL)
-        ending = (
-            ""
-            if gain is None
-            else f"; J&F ({PROTOCOL}) of the last models differs by {shown_difference(gain)}"
-        )
+        ending = "" if gain is None else f"; J&F ({PROTOCOL}) of the last models by {shown_difference(gain)}"
         return (
-            f"{answer}: after the first round an accepted masklet takes {change} of people's time compared with no "
-            f"retraining{span}{ending}."
+            f"{answer}: after the first round, people's time for an accepted masklet differs by {change} from that "
+            f"without retraining{span}{ending}."
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -103,8 +103,8 @@ def scores(gain: float) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("loop", "noise", "pays", "words"),
     [
-        (0.7, 1.0, True, "The loop pays: .* takes −3\\d %"),
-        (1.3, 1.0, False, "The loop does not pay here: .* takes \\+31 %"),
+        (0.7, 1.0, True, "The loop pays: .* differs by −3\\d %"),
+        (1.3, 1.0, False, "The loop does not pay here: .* differs by \\+31 %"),
         (1.0, 30.0, None, "cannot be told"),
     ],
 )
