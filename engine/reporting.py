@@ -12,6 +12,7 @@ from engine.errors import RoundError
 from engine.home import EngineHome
 from engine.settings import Settings
 from engine.stages.base import STAGE_NAMES, read_parts
+from engine.stages.retrain import work_folder
 from engine.status import find_round
 from qa.report import (
     ExtraFilmstrip,
@@ -81,6 +82,7 @@ def round_data(home: EngineHome, opening: RoundOpening) -> RoundReportData:
         checkpoint_after=_summary(commits, "close", "checkpoint_hash_end"),
         commits=tuple(commits.values()),
         stage_seconds=_stage_seconds(home, opening.round_id),
+        training_speed=_training_speed(home, opening.round_id),
         frame=frame_loader(home),
     )
 
@@ -99,6 +101,15 @@ def run_data(
         ),
         extra_filmstrips=tuple(extra),
     )
+
+
+def _training_speed(home: EngineHome, round_id: str) -> pd.DataFrame:
+    """How fast each training step was, as measured here; empty where the work folder is gone."""
+    from model.training.curves import TIMING, read_curve
+
+    folders = sorted(work_folder(home, round_id).glob("*/"), key=lambda folder: folder.stat().st_mtime)
+    rows = read_curve(folders[-1]) if folders else []
+    return pd.DataFrame(rows, columns=["step", *TIMING])
 
 
 class _FrameLoader:

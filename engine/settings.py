@@ -146,6 +146,15 @@ class RetrainSettings(Section):
         0, ge=0, description="Input side while training; smaller is faster. 0: the model's."
     )
     save_every: int = Field(25, gt=0, description="Steps between resumable states.")
+    processes: int = Field(
+        1,
+        ge=0,
+        description="Processes that train together, each on its own GPU or share of the cores. They end with the "
+        "round's process, which the next run of the round makes good. 0: the round's process trains by itself.",
+    )
+    tensorboard: bool = Field(
+        False, description="Write event files for TensorBoard, which must be installed."
+    )
 
 
 class EvaluateSettings(Section):
@@ -232,7 +241,11 @@ class Settings(BaseSettings):
     def snapshot(self) -> dict[str, Any]:
         """What decides a round's results: all but where things are stored, computed and shown: no secret."""
         machine = {"threads", "device", "compile"}
-        return self.model_dump(mode="json", exclude={"storage": True, "studio": True, "model": machine})
+        training = {"processes", "tensorboard"}
+        return self.model_dump(
+            mode="json",
+            exclude={"storage": True, "studio": True, "model": machine, "retrain": training},
+        )
 
     def hash(self) -> str:
         """SHA-256 of the snapshot's canonical JSON."""

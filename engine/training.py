@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from engine.dataset import MaskReader
 from engine.home import EngineHome
 from engine.leaks import forbidden_groups, refuse_leaks
@@ -12,6 +14,7 @@ from engine.phases import PromptMode
 from engine.settings import RetrainSettings
 from engine.stages.base import Row
 from model.training.clips import ClipSource, MaskletClips, MixedClips, TrainingVideo
+from model.training.distributed import training_device
 from model.training.guard import GuardedClips
 from model.training.synthetic import SyntheticClips
 from model.training.trainer import Row as TrainRow
@@ -28,7 +31,14 @@ def retrain(
     out_dir: Path,
     progress: Callable[[TrainRow], None] | None = None,
 ) -> TrainResult:
-    """Train the weights in `start` on data set rows, resuming a run of the same configuration in `out_dir`."""
+    """Train the weights in `start` on data set rows, resuming a run of the same configuration in `out_dir`.
+
+    Trains in this process, on the device of the home's settings (`model.device`, `model.threads`); see
+    `engine.training_process` for training in another.
+    """
+    machine = home.settings
+    if machine.model.threads:
+        torch.set_num_threads(machine.model.threads)
     real, replay = clip_sources(home, rows, settings)
     return finetune(
         start,
@@ -37,6 +47,8 @@ def retrain(
         out_dir=out_dir,
         replay=replay,
         image_size=settings.image_size or None,
+        device=training_device(machine.model.device),
+        tensorboard=machine.retrain.tensorboard,
         progress=progress,
     )
 

@@ -22,6 +22,7 @@ from engine import machine
 from engine.home import open_home
 from engine.machine import StageOutcome
 from flows.artifacts import SHARD_PROGRESS, Progress, show_people
+from flows.logs import training_in_run_log
 from flows.results import AWAITING_HUMANS, BUSY
 from storage.errors import CatalogError, ObjectNotFound, StoreError
 
@@ -65,7 +66,8 @@ def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
 )
 def run_shard(home: str, round_id: str, stage: str, shard: int) -> str:
     """Do one shard: `done`, `skipped` (done before) or `busy` (another process has it)."""
-    return machine.run_shard(open_home(Path(home)), round_id, stage, shard)
+    with training_in_run_log():
+        return machine.run_shard(open_home(Path(home)), round_id, stage, shard)
 
 
 @task(

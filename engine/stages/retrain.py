@@ -6,11 +6,17 @@ Training keeps resumable states in the home's `work` folder; the weights go into
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from engine.home import EngineHome
 from engine.rounds import checkpoint_key, store_checkpoint
 from engine.stages.base import Finished, StageContext, Waiting
 from storage.manifests import FileRef
+
+if TYPE_CHECKING:
+    from model.training.trainer import TrainConfig, TrainResult
 
 CHECKPOINT = "checkpoint"
 """Name of the weights among the stage's files."""
@@ -27,18 +33,12 @@ class Retrain:
 
     def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
         """Train, resuming if a run was cut short."""
-        from engine.training import retrain, train_config
+        from engine.training import train_config
 
         settings = context.settings.retrain
+        config = train_config(settings, mode=context.phase.train_prompts, seed=context.round.seed)
         with context.home.store.local_copy(context.round.checkpoint_key) as start:
-            result = retrain(
-                context.home,
-                start,
-                context.rows("dataset", "dataset"),
-                settings,
-                config=train_config(settings, mode=context.phase.train_prompts, seed=context.round.seed),
-                out_dir=_work_dir(context),
-            )
+            result = _train(context, start, config)
         digest = store_checkpoint(context.home, result.checkpoint)
         weights = FileRef(name=CHECKPOINT, key=checkpoint_key(digest), sha256=digest)
         return context.write("training", result.rows), weights
@@ -52,7 +52,24 @@ class Retrain:
         return Finished(files, {"challenger": weights.sha256, "steps": context.settings.retrain.steps})
 
 
-def _work_dir(context: StageContext) -> Path:
-    folder = context.home.work / context.round.round_id / "retrain"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _train(context: StageContext, start: Path, config: TrainConfig) -> TrainResult:
+    """Train in child processes, or in this one where the home's settings say 0."""
+    from engine.training import retrain
+    from engine.training_process import train_apart
+    from model.training.trainer import fingerprint
+
+    processes = context.home.settings.retrain.processes
+    run = partial(train_apart, processes=processes) if processes else retrain
+    return run(
+        context.home,
+        start,
+        context.rows("dataset", "dataset"),
+        context.settings.retrain,
+        config=config,
+        out_dir=work_folder(context.home, context.round.round_id) / fingerprint(config)[:12],
+    )
+
+
+def work_folder(home: EngineHome, round_id: str) -> Path:
+    """Where a round trains, in a folder for each configuration: after an upgrade, an open round may have another."""
+    return home.work / round_id / "retrain"

@@ -44,6 +44,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "finetune",
+    "fingerprint",
     "fit",
     "train",
 ]
@@ -283,7 +284,7 @@ class _Run(Generic[B]):
     def save(self) -> None:
         """Writes the state; on a full disk the last one stays."""
         state = {
-            "config": _fingerprint(self._config),
+            "config": fingerprint(self._config),
             "step": self.step,
             "network": self._objective.network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -301,7 +302,7 @@ class _Run(Generic[B]):
         state = self._states.newest()
         if state is None:
             return
-        if state["config"] != _fingerprint(self._config):
+        if state["config"] != fingerprint(self._config):
             raise TrainingError(
                 f"{self._out_dir} belongs to a run with another configuration; use another folder."
             )
@@ -420,7 +421,8 @@ def _device(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _fingerprint(config: RunConfig) -> str:
+def fingerprint(config: RunConfig) -> str:
+    """SHA-256 of all numbers of a configuration that decide the result: what tells runs apart."""
     plain: dict[str, Any] = asdict(config)  # type: ignore[call-overload]  # a dataclass, as RunConfig says
     kept = {name: value for name, value in plain.items() if name not in _NOT_RESULTS}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -92,6 +92,28 @@ def loss_parts_plot(data: RoundReportData) -> Plot | None:
     return line_plot(series, title="Terms of the loss", x_label="step", y_label="loss", y_from=0)
 
 
+def training_course_plots(data: RoundReportData) -> list[Plot]:
+    """Learning rate, gradient norm and throughput by step: those that were recorded."""
+    rows = data.training.sort_values("step")
+    columns = (
+        (rows, "lr", 1e6, "Learning rate", "millionths"),
+        (rows, "grad_norm", 1.0, "Length of the gradient before clipping", "ℓ2 norm"),
+        (data.training_speed, "throughput", 1.0, "Throughput of training", "objects a second"),
+    )
+    return [
+        _course_plot(table, column, scale, title=title, y_label=y_label)
+        for table, column, scale, title, y_label in columns
+        if len(table) and table[column].notna().any()
+    ]
+
+
+def _course_plot(table: pd.DataFrame, column: str, scale: float, *, title: str, y_label: str) -> Plot:
+    scaled = table.assign(**{column: table[column] * scale})
+    series = _loss_series(column, scaled, column, series_colour(0))
+    unnamed = [Series("", one.points, one.colour, one.mark) for one in series]
+    return line_plot(unnamed, title=title, x_label="step", y_label=y_label, y_from=0)
+
+
 def _loss_series(name: str, rows: pd.DataFrame, column: str, colour: str) -> list[Series]:
     known = rows[rows[column].notna()]
     raw = _curve(known["step"], known[column])

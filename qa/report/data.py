@@ -26,6 +26,9 @@ FrameLoader = Callable[[str, int], Frame]
 SIMULATED = "simulated"
 SIMULATED_NOTICE = "The annotators and verifiers in this run are simulated; see time model"
 
+SPEED_COLUMNS = ("step", "step_s", "throughput")
+"""Of a training step: its number, its seconds, and the objects it learnt from a second."""
+
 VIDEO_COLUMNS = (
     "video_id",
     "name",
@@ -47,6 +50,11 @@ def empty_table(manifest: str) -> pd.DataFrame:
 def empty_videos() -> pd.DataFrame:
     """A table of videos without rows."""
     return pd.DataFrame({column: [] for column in VIDEO_COLUMNS})
+
+
+def empty_speed() -> pd.DataFrame:
+    """A table of training speed without rows."""
+    return pd.DataFrame({column: [] for column in SPEED_COLUMNS})
 
 
 def _no_frame(video_id: str, frame: int) -> Frame:
@@ -74,7 +82,8 @@ class RoundReportData:
     people: who annotated, `"simulated"` or the name of the tool. settings: what to show of the settings.
     dataset: the whole data set version after the round. videos: the round's videos, columns
     `VIDEO_COLUMNS` (annotated_frames is their number). gate: None if the round did not retrain.
-    stage_seconds: measured seconds of machine time by stage. time_model: the simulated people's seconds
+    training_speed: measured, a row a step (`SPEED_COLUMNS`). stage_seconds: measured seconds of machine
+    time by stage. time_model: the simulated people's seconds
     by kind of action, in words.
     """
 
@@ -93,6 +102,7 @@ class RoundReportData:
     auto_masklets: pd.DataFrame = field(default_factory=partial(empty_table, "auto_masklets"))
     dataset: pd.DataFrame = field(default_factory=partial(empty_table, "dataset"))
     training: pd.DataFrame = field(default_factory=partial(empty_table, "training"))
+    training_speed: pd.DataFrame = field(default_factory=empty_speed)
     metrics: pd.DataFrame = field(default_factory=partial(empty_table, "metrics"))
     videos: pd.DataFrame = field(default_factory=empty_videos)
     gate: GateOutcome | None = None

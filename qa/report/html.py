@@ -46,7 +46,10 @@ def _round_context(data: RoundReportData) -> dict[str, Any]:
         "effort_table": tables.effort_table([data]),
         "result_plots": _plots(charts.acceptance_plot([data]), charts.dataset_plot([data])),
         "outcome_table": tables.outcome_table([data]),
-        "training_plots": _plots(charts.training_plot(data), charts.loss_parts_plot(data)),
+        "training_plots": [
+            *_plots(charts.training_plot(data), charts.loss_parts_plot(data)),
+            *charts.training_course_plots(data),
+        ],
         "metrics_table": tables.metrics_table(data),
         "groups": gallery.within_budget(gallery.round_groups(data, gallery.ROUND_AMOUNTS)),
         "chain": lineage.round_chain(data),

@@ -62,6 +62,7 @@ frames = 2
 objects = 1
 warmup = 1
 save_every = 1
+processes = 0
 """
 
 

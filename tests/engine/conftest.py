@@ -50,6 +50,7 @@ frames = 2
 objects = 1
 clips_per_step = 1
 save_every = 1
+processes = 0
 """
 
 
