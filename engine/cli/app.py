@@ -261,35 +261,94 @@ def model_check(
     raise typer.Exit(check(golden))
 
 
+@model_app.command("recipes")
+def model_recipes(as_json: JsonFlag = False) -> None:
+    """The recipes that `engine model train` knows."""
+    from engine.cli.recipes import recipes
+
+    recipes(as_json=as_json)
+
+
 @model_app.command("train")
 def model_train(
     context: typer.Context,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="One of `engine model recipes`, or a .toml file. Default: fine-tune as a round does."
+        ),
+    ] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a number of the recipe; STAGE.KEY for one stage."
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND:PLACE=WEIGHT", help="Train on this, instead of what the recipe says."),
+    ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option("--from", help="Start weights. Default: the packaged nano.")
+        Path | None,
+        typer.Option("--from", help="Start weights. Default: the recipe's; without one, the packaged nano."),
     ] = None,
     manifest: Annotated[
-        str, typer.Option(help="Key of a dataset manifest in the store. Default: the newest.")
+        str, typer.Option(help="Data set: key of a manifest in the store, or a round. Default: the newest.")
     ] = "",
-    mode: Annotated[str, typer.Option(metavar="masks|all", help="Prompts: SAM 2 Mask, or SAM 2.")] = "all",
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. Default: the setting.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for weights, states and metrics.")] = Path("training"),
+    mode: Annotated[
+        str, typer.Option(metavar="masks|all", help="Prompts, without a recipe: SAM 2 Mask, or SAM 2.")
+    ] = "",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps; a recipe's stages shrink alike.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Added to every seed of the recipe.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for weights, states and metrics. Default: training.")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write event files; TensorBoard must be installed.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the recipe as TOML, and train nothing.")
+    ] = False,
 ) -> None:
-    """Fine-tune on a dataset manifest; running it again after a kill goes on where it stopped."""
+    """Train by a recipe, or fine-tune on the home's data set; run again after a kill, it goes on where it stopped."""
+    from engine.cli import recipes
     from engine.cli.model import train
 
-    train(_open(context), checkpoint, manifest=manifest, mode=mode, steps=steps, seed=seed, out=out)
+    if not recipe:
+        _only_with_a_recipe(settings=settings, data=data, tensorboard=tensorboard, show=show)
+        folder = out or Path("training")
+        chosen = mode or "all"
+        train(_open(context), checkpoint, manifest=manifest, mode=chosen, steps=steps, seed=seed, out=folder)
+        return
+    if mode:
+        raise typer.BadParameter("a recipe says its mode; change it with --set mode=masks")
+    changes = recipes.Changes(settings=settings or (), data=data or (), manifest=manifest, steps=steps)
+    if show:
+        recipes.show(recipe, changes)
+        return
+    home = _home_if_any(context)
+    recipes.train(home, recipe, changes, start=checkpoint, seed=seed, out=out, tensorboard=tensorboard)
+
+
+def _only_with_a_recipe(**options: object) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        words = " and ".join(f"--{'set' if name == 'settings' else name}" for name in given)
+        raise typer.BadParameter(f"{words} belong to a recipe: engine model train RECIPE")
 
 
 @model_app.command("pretrain")
 def model_pretrain(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for weights and states.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
 ) -> None:
-    """Train nano from scratch on synthetic clips, by the recipe that made the packaged weights."""
-    from engine.cli.model import pretrain
+    """Train nano from nothing, by the recipe of the packaged weights: `engine model train nano`."""
+    from engine.cli.recipes import Changes, train
 
-    pretrain(out, seed=seed)
+    train(_home_if_any(context), "nano", Changes(), start=None, seed=seed, out=out, tensorboard=False)
 
 
 @model_app.command("promote")
@@ -406,6 +465,15 @@ def _open(context: typer.Context) -> EngineHome:
     from engine.home import open_home
 
     return open_home(_home(context))
+
+
+def _home_if_any(context: typer.Context) -> EngineHome | None:
+    """The home that was named, or the one that lies here, if any."""
+    from engine.home import SETTINGS_FILE
+
+    if context.obj is None and not (_home(context) / SETTINGS_FILE).is_file():
+        return None
+    return _open(context)
 
 
 def _home(context: typer.Context, default: str = "engine-home") -> Path:

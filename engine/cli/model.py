@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from engine.home import EngineHome
 from engine.phases import PromptMode
 
 DONE, FAILED = 0, 1
-STEPS_PER_LINE = 100
 
 
 def info(checkpoint: Path | None, *, as_json: bool) -> int:
@@ -163,19 +161,6 @@ def _prompt_mode(mode: str) -> PromptMode:
     if mode == "all":
         return "all"
     raise SettingsError(f"--mode {mode} is not known; choose masks or all.")
-
-
-def pretrain(out_dir: Path, *, seed: int) -> None:
-    """Train nano from scratch, with a line a hundred steps; a killed run goes on where it was."""
-    from model.training.nano import pretrain as run
-
-    def tell(stage: Any, row: Mapping[str, Any]) -> None:
-        if int(row["step"]) % STEPS_PER_LINE == 0:
-            say(f"{stage.name}, step {row['step']}: loss {float(row['loss']):.3f}")
-
-    path = run(out_dir, seed=seed, progress=tell)
-    say(f"Wrote [bold]{path}[/]")
-    next_step(f"engine model info {path}")
 
 
 def evaluate(home: EngineHome, checkpoint: Path | None, *, as_json: bool) -> None:

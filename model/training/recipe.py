@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from model.config import sam2_config
 from model.errors import TrainingError
+from model.training.augment import AUGMENTATIONS, Augmentation
 from model.training.mae.config import MaeConfig
 from model.training.recipe_values import build, by_size, check_known, dump, nearest, read_setting
 from model.training.train_config import CHOICES, MODES, PRECISIONS, RANGES, TrainConfig
@@ -82,7 +83,7 @@ class Recipe:
     needs: str = ""  # what data it wants, for people
     image_objects: int | None = None  # most objects of a single image; None: as many as of a clip
     images_per_step: int | None = None  # where a step is of single images; None: clips_per_step
-    augmentation: Mapping[str, Any] = field(default_factory=dict)  # replaces numbers of `Augmentation`
+    augmentation: Augmentation | None = None  # of clips; None: what suits each kind of source
     mae: MaeConfig | None = None
 
     def __post_init__(self) -> None:
@@ -190,8 +191,8 @@ def _apply(table: dict[str, Any], key: str, value: Any) -> None:
             )
         stages[known.index(place)][name] = value
     elif name in _TRAIN or name in _TOP:
-        for stage in stages:
-            stage.pop(name, None)
+        for said in (table.get("train", {}), *stages):
+            said.pop(name, None)
         (table if name in _TOP else table.setdefault("train", {}))[name] = value
     else:
         check_known(name, (*_TOP, *_TRAIN), "a --set")
@@ -204,16 +205,25 @@ def _recipe(table: dict[str, Any], where: str, name: str) -> Recipe:
     size = str(table.get("size", "nano"))
     sam2_config(size)
     train = by_size(table.get("train", {}), size, where)
+    for key in train:
+        check_known(key, ("image_size", *_TRAIN), f"{where}, [train]")
     rows = table.get("stages") or [{"name": name}]
     stages = tuple(_stage(by_size(row, size, where), train, where) for row in rows)
     top = by_size({key: value for key, value in top.items() if key != "augmentation"}, size, where)
+    if "augmentation" in table:
+        top["augmentation"] = _augmentation(table["augmentation"], f"{where}, [augmentation]")
     if table.get("what") == "mae" or "mae" in table:
         top["mae"] = build(MaeConfig, table.get("mae", {}), f"{where}, [mae]")
-    return build(
-        Recipe,
-        {"name": name, **top, "augmentation": table.get("augmentation", {}), "stages": stages},
-        where,
-    )
+    return build(Recipe, {"name": name, **top, "stages": stages}, where)
+
+
+def _augmentation(values: Mapping[str, Any], where: str) -> Augmentation:
+    """A preset, `video` where none is named, with some of its numbers replaced."""
+    preset = values.get("preset", "video")
+    if preset not in AUGMENTATIONS:
+        raise TrainingError(f"{where}: preset {preset!r} is unknown; use one of {', '.join(AUGMENTATIONS)}.")
+    own = {key: value for key, value in values.items() if key != "preset"}
+    return build(Augmentation, {**asdict(AUGMENTATIONS[preset]), **own}, where)
 
 
 def _stage(row: Mapping[str, Any], train: Mapping[str, Any], where: str) -> Stage:
@@ -221,10 +231,10 @@ def _stage(row: Mapping[str, Any], train: Mapping[str, Any], where: str) -> Stag
     where = f"{where}, stage {name}" if name else where
     for key in row:
         check_known(key, (*_STAGE, *_TRAIN), where)
-    own = {key: value for key, value in row.items() if key in _TRAIN}
-    config = build(TrainConfig, {**train, **own}, where)
-    shape = {key: value for key, value in row.items() if key in _STAGE}
-    return build(Stage, {"image_size": None, **shape, "config": config}, where)
+    said = {"image_size": None, **train, **row}
+    config = build(TrainConfig, {key: value for key, value in said.items() if key not in _STAGE}, where)
+    shape = {key: value for key, value in said.items() if key in _STAGE}
+    return build(Stage, {**shape, "config": config}, where)
 
 
 def _scaled(stage: Stage, steps: int) -> Stage:

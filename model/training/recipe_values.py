@@ -105,10 +105,9 @@ def dump(recipe: Recipe) -> str:
     }
     top = {key: value for key, value in _plain(recipe).items() if key != "stages"}
     lines = _lines({k: v for k, v in top.items() if not _is_table(v)})
-    if recipe.mae is not None:
-        lines += ["", "[mae]", *_lines(_plain(recipe.mae))]
-    if recipe.augmentation:
-        lines += ["", "[augmentation]", *_lines(recipe.augmentation)]
+    for name in ("mae", "augmentation"):
+        if (table := getattr(recipe, name)) is not None:
+            lines += ["", f"[{name}]", *_lines(_plain(table))]
     lines += ["", "[train]", *_lines(shared)]
     for stage, config in zip(recipe.stages, configs, strict=True):
         shape = {key: value for key, value in _plain(stage).items() if key != "config"}
@@ -124,7 +123,7 @@ def _plain(value: Any) -> dict[str, Any]:
 
 
 def _is_table(value: Any) -> bool:
-    return isinstance(value, Mapping) or hasattr(value, "__dataclass_fields__")
+    return hasattr(value, "__dataclass_fields__")
 
 
 def _lines(values: Mapping[str, Any]) -> list[str]:

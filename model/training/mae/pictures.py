@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -68,6 +69,28 @@ class ClipPictures:
         """The first frame of a clip."""
         clip = self._clips.clip(index, rng, frames=1, objects=1, size=2 * size)
         return clip.images[0], clip.name
+
+
+class MixedPictures:
+    """Pictures of several places, by weight; where none has one, in proportion to their numbers of pictures."""
+
+    def __init__(self, places: Sequence[tuple[Pictures, float | None]]) -> None:
+        if not places:
+            raise TrainingError("There is no picture to learn from.")
+        self._places = [pictures for pictures, _ in places]
+        if all(weight is None for _, weight in places):
+            weights = np.array([len(pictures) for pictures in self._places], dtype=np.float64)
+        else:
+            weights = np.array([1.0 if weight is None else weight for _, weight in places])
+        self._shares = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return sum(len(pictures) for pictures in self._places)
+
+    def picture(self, index: int, rng: np.random.Generator, *, size: int) -> tuple[Image, str]:
+        """A picture of one place, drawn by weight; `index` is taken modulo its number of pictures."""
+        place = self._places[int(rng.choice(len(self._places), p=self._shares))]
+        return place.picture(index % len(place), rng, size=size)
 
 
 def random_crop(image: Image, rng: np.random.Generator, *, smallest: float, size: int) -> Image:

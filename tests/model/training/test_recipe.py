@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from model.config import SIZES
 from model.errors import ModelError, TrainingError
+from model.training.augment import AUGMENTATIONS
 from model.training.recipe import RECIPES, Recipe, Stage, TrainConfig, load_recipe
 
 MINE = """
@@ -102,7 +104,21 @@ def test_the_long_stage_halves_rates_and_freezes_the_encoder() -> None:
     config = recipe.stages[0].config
     assert (config.frames, config.freeze_encoder, config.steps) == (16, True, 50_000)
     assert config.lr == load_recipe("full").stages[0].config.lr / 2
-    assert recipe.augmentation == {"mosaic_probability": 0.1}
+    assert recipe.augmentation == replace(AUGMENTATIONS["video"], mosaic_probability=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('preset = "vidio"', "preset 'vidio' is unknown; use one of none, small, video, image"),
+        ("flip = 0.5", "Unknown key `flip` in .*augmentation.*The nearest known one is `flip_probability`"),
+        ("flip_probability = 2.0", "flip_probability must be between 0 and 1, got 2.0"),
+    ],
+)
+def test_augmentations_that_cannot_be_are_refused(mine: Path, text: str, message: str) -> None:
+    mine.write_text(f"[augmentation]\n{text}")
+    with pytest.raises(TrainingError, match=message):
+        load_recipe(mine)
 
 
 def test_sam2_mask_takes_masks_only_and_corrects_nothing() -> None:
@@ -199,3 +215,12 @@ def test_a_recipe_needs_a_stage() -> None:
     with pytest.raises(TrainingError, match="has no stage"):
         Recipe(name="empty", stages=())
     assert Recipe(name="one", stages=(Stage("one", None, TrainConfig()),)).steps == 200
+
+
+def test_the_recipe_of_the_page_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+    path = tmp_path / "page.toml"
+    path.write_text(page.split("```toml\n")[1].split("```")[0])
+    recipe = load_recipe(path)
+    assert [stage.name for stage in recipe.stages] == ["masks", "clicks"] and recipe.steps == 600
+    assert all(f"| `{name}` |" in page for name in RECIPES if not name.startswith("nano-"))

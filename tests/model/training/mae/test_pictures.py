@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from model.errors import TrainingError
-from model.training.mae.pictures import ClipPictures, FolderPictures, random_crop
+from model.training.mae.pictures import ClipPictures, FolderPictures, MixedPictures, random_crop
 from tests.model.training.conftest import SquareClips
 
 
@@ -61,3 +61,28 @@ def test_a_picture_that_no_crop_fits_gives_its_middle() -> None:
     image = np.zeros((10, 400, 3), np.uint8)
     image[:, 195:205] = 200
     assert (random_crop(image, np.random.default_rng(0), smallest=1.0, size=8) == 200).all()
+
+
+class Grey:
+    """Pictures of one colour."""
+
+    def __init__(self, level: int, count: int) -> None:
+        self.level, self.count = level, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def picture(self, index: int, rng: np.random.Generator, *, size: int) -> tuple[np.ndarray, str]:
+        assert 0 <= index < self.count
+        return np.full((4, 4, 3), self.level, np.uint8), f"{self.level}-{index}"
+
+
+@pytest.mark.parametrize(("weights", "share"), [((None, None), 0.75), ((1.0, 3.0), 0.75), ((None, 1.0), 0.5)])
+def test_places_are_mixed_by_weight_or_by_size(
+    weights: tuple[float | None, float | None], share: float
+) -> None:
+    mixed = MixedPictures([(Grey(0, 2), weights[0]), (Grey(9, 6), weights[1])])
+    assert len(mixed) == 8
+    rng = np.random.default_rng(0)
+    bright = [mixed.picture(int(rng.integers(8)), rng, size=4)[0].max() > 0 for _ in range(400)]
+    assert np.mean(bright) == pytest.approx(share, abs=0.08)

@@ -1,0 +1,115 @@
+"""`engine model recipes` and `engine model train RECIPE`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.cli.show import err, next_step, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from engine.home import EngineHome
+    from model.training.recipe import Recipe, Stage
+    from model.training.trainer import Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What the command line changes about a recipe."""
+
+    settings: Sequence[str] = ()
+    data: Sequence[str] = ()
+    manifest: str = ""
+    steps: int | None = None
+
+
+def recipes(*, as_json: bool) -> None:
+    """Print the packaged recipes."""
+    from model.training.recipe import RECIPES, load_recipe
+
+    found = [load_recipe(name) for name in RECIPES]
+    if as_json:
+        print_json([_facts(recipe) for recipe in found])
+        return
+    print_table(
+        ("recipe", "trains", "size", "steps", "data"),
+        [(recipe.name, recipe.title, recipe.size, recipe.steps, recipe.needs) for recipe in found],
+    )
+    next_step("engine model train RECIPE --show")
+
+
+def _facts(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "name": recipe.name,
+        "title": recipe.title,
+        "origin": recipe.origin,
+        "what": recipe.what,
+        "size": recipe.size,
+        "image_size": recipe.side(recipe.stages[-1]),
+        "start": recipe.start,
+        "stages": [stage.name for stage in recipe.stages],
+        "steps": recipe.steps,
+        "data": list(recipe.data),
+        "needs": recipe.needs,
+    }
+
+
+def changed_recipe(name: str, changes: Changes) -> Recipe:
+    """The recipe called `name`, or in that file, as the command line wants it."""
+    from model.training.recipe import load_recipe
+
+    recipe = load_recipe(name, changes.settings)
+    data = [f"manifest:{changes.manifest}"] if changes.manifest else []
+    if data or changes.data:
+        recipe = replace(recipe, data=(*data, *changes.data))
+    return recipe if changes.steps is None else recipe.shortened(changes.steps)
+
+
+def show(name: str, changes: Changes) -> None:
+    """Print the recipe as TOML, with every number written out."""
+    print(changed_recipe(name, changes).to_toml(), end="")
+
+
+def train(
+    home: EngineHome | None,
+    name: str,
+    changes: Changes,
+    *,
+    start: Path | None,
+    seed: int,
+    out: Path | None,
+    tensorboard: bool,
+) -> None:
+    """Train by a recipe, with a progress bar."""
+    from rich.progress import Progress
+
+    from engine.recipes import RecipeRun, run
+
+    recipe = changed_recipe(name, changes)
+    folder = out or Path("training") / recipe.name
+    asked = RecipeRun(recipe=recipe, out_dir=folder, seed=seed, start=start, tensorboard=tensorboard)
+    with Progress(transient=True, console=err) as bars:
+        bar = bars.add_task("Training", total=recipe.steps)
+        before = _steps_before(recipe)
+
+        def tell(stage: Stage, row: Row) -> None:
+            bars.update(
+                bar,
+                completed=before[stage.name] + int(row["step"]),
+                description=f"{stage.name}, loss {float(row['loss']):.3f}",
+            )
+
+        result = run(home, asked, progress=tell)
+    say(f"Wrote [bold]{result.checkpoint}[/]")
+    next_step(f"engine model evaluate {result.checkpoint}")
+
+
+def _steps_before(recipe: Recipe) -> dict[str, int]:
+    """Stage → steps of the stages before it."""
+    steps, done = {}, 0
+    for stage in recipe.stages:
+        steps[stage.name] = done
+        done += stage.config.steps
+    return steps

@@ -1,0 +1,113 @@
+"""`engine model recipes` and `engine model train RECIPE`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from engine.cli.app import app
+from model.errors import TrainingError
+from model.files.checkpoints import load_checkpoint, save_checkpoint
+from model.training.recipe import RECIPES, load_recipe
+from tests.model.training.conftest import build_micro
+
+FEW = ("--set", "image_size=64", "--set", "clips_per_step=1", "--set", "objects=1", "--set", "frames=2")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No home lies here."""
+    monkeypatch.delenv("ENGINE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["model", *map(str, arguments)])
+
+
+def done(*arguments: str | Path) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+def refused(*arguments: str | Path) -> str:
+    result = run(*arguments)
+    assert isinstance(result.exception, TrainingError), result.output + repr(result.exception)
+    return str(result.exception)
+
+
+def test_recipes_are_listed() -> None:
+    rows = json.loads(done("recipes", "--json"))
+    assert [row["name"] for row in rows] == list(RECIPES)
+    assert rows[0]["what"] == "mae" and rows[0]["origin"].startswith("Hiera paper")
+    assert all(name in done("recipes") for name in ("sam2-mask", "nano-finetune"))
+
+
+def test_a_recipe_is_shown_as_it_would_run(tmp_path: Path) -> None:
+    shown = tmp_path / "mine.toml"
+    shown.write_text(
+        done("train", "full", "--show", "--set", "lr=1e-5", "--data", "sav:/data=2", "--steps", "30")
+    )
+    recipe = load_recipe(shown)
+    assert (recipe.steps, recipe.data, recipe.stages[0].config.lr) == (30, ("sav:/data=2",), 1e-5)
+    assert load_recipe(shown) == load_recipe("full", ["lr=1e-5", 'data=["sav:/data=2"]']).shortened(30)
+    assert done("train", shown, "--show") == shown.read_text()
+
+
+def test_a_manifest_is_a_source_like_others() -> None:
+    shown = done("train", "finetune", "--show", "--manifest", "7", "--data", "drawn:=0.2")
+    assert 'data = ["manifest:7", "drawn:=0.2"]' in shown
+
+
+def test_a_recipe_trains_without_a_home_and_goes_on(tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    save_checkpoint(build_micro(), start)
+    command = ("train", "nano-sam2-mask", "--data", "drawn:", "--from", start, "--steps", "2", *FEW)
+    assert "Wrote" in done(*command)
+    folder = tmp_path / "training" / "nano-sam2-mask"
+    assert load_checkpoint(folder / "checkpoint.safetensors").image_size == 64
+    assert pq.read_table(folder / "metrics.parquet").num_rows == 2
+    done(*command)
+    assert "another recipe, data, seed or start" in refused(*command, "--seed", "1")
+
+
+def test_a_trunk_is_pre_trained_on_a_folder_of_pictures(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(2):
+        image = np.random.default_rng(number).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+        Image.fromarray(image).save(pictures / f"{number}.png")
+    small = ("--set", "image_size=64", "--set", "clips_per_step=2", "--steps", "1")
+    done(
+        "train", "nano-mae", "--data", f"pictures:{pictures}=2", "--data", "drawn:=1", *small, "--out", "mae"
+    )
+    assert load_checkpoint(tmp_path / "mae" / "checkpoint.safetensors").config.size == "nano"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "nanno"), "the nearest known one is `nano`"),
+        (("train", "nano", "--set", "stepps=3"), "The nearest known one is `steps`"),
+        (("train", "full"), "Recipe full needs data"),
+        (("train", "finetune", "--set", "start=packaged"), "there is no engine home here; write home:/path"),
+        (("train", "nano-full", "--data", "pictures:/somewhere"), "pictures"),
+        (("train", "nano-mae", "--from", "x.pt"), "it starts from no weights"),
+    ],
+)
+def test_what_cannot_be_is_said(arguments: tuple[str, ...], message: str) -> None:
+    assert message in refused(*arguments)
+
+
+def test_options_that_do_not_go_together_are_refused() -> None:
+    result = run("train", "--set", "lr=1", "--data", "drawn:")
+    assert result.exit_code == 2 and "belong to a recipe" in result.output
+    result = run("train", "nano", "--mode", "masks")
+    assert result.exit_code == 2 and "--set mode=masks" in result.output
