@@ -189,7 +189,9 @@ def processor() -> str:
 
 
 def write_page(page: Path, blocks: Mapping[str, str]) -> None:
-    """Put the blocks between `<!-- measured: NAME -->` and `<!-- end measured -->` of a page."""
-    text = page.read_text(encoding="utf-8")
-    new = _BLOCK.sub(lambda found: f"{found[1]}{blocks.get(found[2], '').strip()}\n{found[3]}", text)
-    page.write_text(new, encoding="utf-8")
+    """Put the blocks between `<!-- measured: NAME -->` and `<!-- end measured -->` of a page; others stay."""
+
+    def block(found: re.Match[str]) -> str:
+        return f"{found[1]}{blocks[found[2]].strip()}\n{found[3]}" if found[2] in blocks else found[0]
+
+    page.write_text(_BLOCK.sub(block, page.read_text(encoding="utf-8")), encoding="utf-8")

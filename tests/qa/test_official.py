@@ -128,6 +128,24 @@ class TestScoreFolders:
         assert len(score_folders(tmp_path / "set", sav[1]).objects) == 2
 
 
+class TestGolden:
+    """What the released tool gives for these folders."""
+
+    golden = {"000": (75.7847533632287, 98.21428571428571), "001": (41.66666666666667, 34.82142857142857)}
+
+    def test_of_an_object_a_folder(self, sav):
+        found = by_name(score_folders(*sav))
+        assert found == {
+            ("sav_000001", name): pytest.approx(score, abs=1e-9) for name, score in self.golden.items()
+        }
+
+    def test_of_all_objects_in_one_picture(self, tmp_path):
+        found = score_folders(palette_video(tmp_path / "t", TRUTH), palette_video(tmp_path / "p", GUESS))
+        scores = [(each.score.j, each.score.f) for each in found.objects]
+        assert scores == [pytest.approx(score, abs=1e-9) for score in self.golden.values()]
+        assert found.mean.jf == pytest.approx(62.621783578902416, abs=1e-9)
+
+
 class TestVideos:
     def test_without_predictions_are_left_out_and_told(self, sav):
         sav_video(sav[0], TRUTH, "other")
