@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import PIL.Image
@@ -131,7 +132,10 @@ class TestScoreFolders:
 class TestGolden:
     """What the released tool gives for these folders."""
 
-    golden = {"000": (75.7847533632287, 98.21428571428571), "001": (41.66666666666667, 34.82142857142857)}
+    golden: ClassVar = {
+        "000": (75.7847533632287, 98.21428571428571),
+        "001": (41.66666666666667, 34.82142857142857),
+    }
 
     def test_of_an_object_a_folder(self, sav):
         found = by_name(score_folders(*sav))
