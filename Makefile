@@ -39,6 +39,8 @@ docs: $(READY)  ## Write the tables of commands and settings into the pages
 
 bench: $(READY)  ## Time the hot paths, beside the official package if `make peers` was run (ROWS="..." chooses)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@echo "== benchmarks/evaluator"; $(BIN)/python -m benchmarks.evaluator --frames 8 --repeats 2 \
+	  $(if $(SAV_TOOL),--official $(SAV_TOOL))
 	@echo "== benchmarks/studio"; $(BIN)/python -m benchmarks.studio --quick
 	@echo "== benchmarks/compare"; $(or $(PEERS_PYTHON),$(BIN)/python) -m benchmarks.compare $(or $(ROWS),--quick)
 

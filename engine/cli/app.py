@@ -214,6 +214,36 @@ def demo(
     run_demo(_home(context, "demo-home"), seed=seed)
 
 
+@app.command()
+def score(
+    truth: Annotated[Path, typer.Argument(help="Folder of the true masks: a folder a video.")],
+    predictions: Annotated[Path, typer.Argument(help="Folder of the predicted masks, of the same form.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Both must have the same videos.")] = False,
+    all_frames: Annotated[
+        bool, typer.Option("--all-frames", help="Score the first and the last frame, too.")
+    ] = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the videos. Default: one a core.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the table. Default: results.csv with the predictions.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """J, F and J&F of folders of PNG masks (SA-V, DAVIS, MOSE), the same as SA-V's evaluation tool gives."""
+    from engine.cli.evaluate import score as score_masks
+
+    score_masks(
+        truth,
+        predictions,
+        strict=strict,
+        all_frames=all_frames,
+        processes=processes,
+        table=out,
+        as_json=as_json,
+    )
+
+
 @model_app.command("info")
 def model_info(
     context: typer.Context,
@@ -388,12 +418,22 @@ def model_evaluate(
     checkpoint: Annotated[
         Path | None, typer.Argument(help="A checkpoint. Default: the current champion.")
     ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="mask|box|N-click|offline|online",
+            help="How objects are prompted; repeat it for several. Default: the setting evaluate.protocols.",
+        ),
+    ] = None,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="Also by size and by whether objects disappear.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """J, F and J&F of a checkpoint on the frozen evaluation split."""
-    from engine.cli.model import evaluate
+    """J, F and J&F of a checkpoint on the frozen evaluation split, with 95 % intervals."""
+    from engine.cli.evaluate import evaluate
 
-    evaluate(_open(context), checkpoint, as_json=as_json)
+    evaluate(_home(context), checkpoint, protocols=protocol or (), groups=groups, as_json=as_json)
 
 
 @studio_app.command("install")

@@ -1,4 +1,4 @@
-"""`engine model …`: list, pull, info, check, train, pretrain, evaluate."""
+"""`engine model …`: list, pull, info, check, train, pretrain."""
 
 from __future__ import annotations
 
@@ -161,33 +161,3 @@ def _prompt_mode(mode: str) -> PromptMode:
     if mode == "all":
         return "all"
     raise SettingsError(f"--mode {mode} is not known; choose masks or all.")
-
-
-def evaluate(home: EngineHome, checkpoint: Path | None, *, as_json: bool) -> None:
-    """Print J, F, J&F by protocol on the frozen split."""
-    from engine.rounds import champion_checkpoint
-    from engine.stages.evaluate import evaluation_set
-    from engine.weights import load_file, load_weights
-    from model.video.session_config import SessionConfig
-    from qa.evaluation import evaluate as score
-
-    videos = evaluation_set(home)
-    if not videos:
-        raise RoundError("There are no evaluation videos with references. Ingest some with --eval.")
-    if checkpoint is not None:
-        model = load_file(checkpoint, home.settings.model)
-    else:
-        model = load_weights(home, champion_checkpoint(home))
-    config = SessionConfig(fill_hole_area=0, precision=home.settings.model.precision)
-    found = {}
-    for protocol in home.settings.evaluate.protocols:
-        rows = score(model, videos, protocol=protocol, session_config=config)
-        (mean,) = (row for row in rows if row.is_mean)
-        found[protocol] = {"j": round(mean.j, 2), "f": round(mean.f, 2), "jf": round(mean.jf, 2)}
-    if as_json:
-        print_json(found)
-    else:
-        print_table(
-            ("protocol", "J", "F", "J&F"),
-            [(name, row["j"], row["f"], row["jf"]) for name, row in found.items()],
-        )
