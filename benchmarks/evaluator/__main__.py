@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
+import PIL
 
 from benchmarks.compare.report import processor, write_page
 from benchmarks.evaluator.drawn import (
@@ -164,7 +166,8 @@ def main() -> None:
     if options.write is not None:
         lines = [_PAGE_COLUMNS, ["---"] * len(_PAGE_COLUMNS), *table]
         text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        write_page(options.write, {"evaluator": f"{processor()}\n\n{text}"})
+        versions = f"numpy {np.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
+        write_page(options.write, {"evaluator": f"{processor()}; {versions}.\n\n{text}"})
 
 
 if __name__ == "__main__":

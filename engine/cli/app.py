@@ -425,6 +425,13 @@ def model_evaluate(
             help="How objects are prompted; repeat it for several. Default: the setting evaluate.protocols.",
         ),
     ] = None,
+    suite: Annotated[
+        str,
+        typer.Option(
+            metavar="drawn|cho",
+            help="A held-out suite instead of the home's evaluation videos, with baselines; needs no home.",
+        ),
+    ] = "",
     groups: Annotated[
         bool, typer.Option("--groups", help="Also by size and by whether objects disappear.")
     ] = False,
@@ -433,7 +440,9 @@ def model_evaluate(
     """J, F and J&F of a checkpoint on the frozen evaluation split, with 95 % intervals."""
     from engine.cli.evaluate import evaluate
 
-    evaluate(_home(context), checkpoint, protocols=protocol or (), groups=groups, as_json=as_json)
+    evaluate(
+        _home(context), checkpoint, protocols=protocol or (), suite=suite, groups=groups, as_json=as_json
+    )
 
 
 @studio_app.command("install")

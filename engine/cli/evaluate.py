@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.cli.show import err, print_json, print_table, say
 from engine.errors import RoundError
-from engine.home import EngineHome, open_home
+from engine.home import SETTINGS_FILE, EngineHome, open_home
 
 if TYPE_CHECKING:
     from engine.settings import Settings
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from qa.metric_rows import MetricRow
 
 Tell = Callable[[int, int], None]
+
+BASELINES = ("copy-first-mask", "nearest-colour")
+"""Protocols that ask no model: see `qa.baselines`."""
 
 LISTED_OBJECTS = 20
 """Objects up to which `engine score` prints them all; the file has them in any case."""
@@ -100,18 +103,25 @@ def evaluate(
     checkpoint: Path | None,
     *,
     protocols: Sequence[str],
+    suite: str,
     groups: bool,
     as_json: bool,
 ) -> None:
-    """Print J, F, J&F by protocol, with intervals, on the frozen split."""
+    """Print J, F, J&F by protocol, with intervals, on the frozen split or on a held-out suite.
+
+    A suite's scores have those of the baselines beside them. It needs no home; without one the weights are the
+    packaged ones and settings have their defaults.
+    """
+    from engine.settings import load_settings
     from model.video.session_config import SessionConfig
     from qa.breakdown import breakdown, object_kinds
 
-    opened = open_home(home)
-    settings = opened.settings
-    chosen = tuple(dict.fromkeys(protocols)) or settings.evaluate.protocols
+    opened = None if suite and not (home / SETTINGS_FILE).is_file() else open_home(home)
+    settings = load_settings() if opened is None else opened.settings
+    baselines = BASELINES if suite else ()
+    chosen = tuple(dict.fromkeys((*(protocols or settings.evaluate.protocols), *baselines)))
     _check(chosen)
-    videos = _videos(opened)
+    videos = _videos(opened, suite)
     kinds = object_kinds(videos)
     if not kinds:
         raise RoundError("No object of the evaluation videos is visible between their first and last frame.")
@@ -129,15 +139,19 @@ def evaluate(
 
 def _check(protocols: Sequence[str]) -> None:
     """Know a wrong name before anything is loaded."""
-    from qa.evaluation import COPY_FIRST_MASK, prompter
+    from qa.evaluation import prompter
     from qa.interactive import INTERACTIVE
 
     for name in protocols:
-        if name not in (*INTERACTIVE, COPY_FIRST_MASK):
+        if name not in (*INTERACTIVE, *BASELINES):
             prompter(name)
 
 
-def _videos(home: EngineHome) -> list[EvaluationVideo]:
+def _videos(home: EngineHome | None, suite: str) -> list[EvaluationVideo]:
+    if suite or home is None:
+        from engine.suites import held_out
+
+        return held_out(suite)
     from engine.stages.evaluate import evaluation_set
 
     videos = evaluation_set(home)
@@ -146,25 +160,28 @@ def _videos(home: EngineHome) -> list[EvaluationVideo]:
     return videos
 
 
-def _model(home: EngineHome, checkpoint: Path | None, settings: Settings) -> Sam2:
-    """The weights in a file, else those in use."""
+def _model(home: EngineHome | None, checkpoint: Path | None, settings: Settings) -> Sam2:
+    """The weights in a file, else those in use, else the packaged ones."""
     from engine.rounds import champion_checkpoint
     from engine.weights import load_file, load_weights
+    from model.files.checkpoints import default_checkpoint
 
-    if checkpoint is not None:
-        return load_file(checkpoint, settings.model)
+    if checkpoint is not None or home is None:
+        return load_file(checkpoint or default_checkpoint(), settings.model)
     return load_weights(home, champion_checkpoint(home))
 
 
 def _run(name: str, model: Sam2, videos: Sequence[EvaluationVideo], config: SessionConfig) -> _Found:
     """One protocol over all videos, with a progress bar."""
-    from qa.evaluation import COPY_FIRST_MASK, evaluate_copy
+    from qa.baselines import evaluate_nearest_colour
     from qa.evaluation import evaluate as evaluate_prompts
+    from qa.evaluation import evaluate_copy
     from qa.interactive import INTERACTIVE, evaluate_interactive
 
     with _progress(f"Evaluating, {name}") as tell:
-        if name == COPY_FIRST_MASK:
-            return _Found(evaluate_copy(videos, progress=tell))
+        if name in BASELINES:
+            baseline = evaluate_copy if name == BASELINES[0] else evaluate_nearest_colour
+            return _Found(baseline(videos, progress=tell))
         if name not in INTERACTIVE:
             return _Found(
                 evaluate_prompts(model, videos, protocol=name, session_config=config, progress=tell)

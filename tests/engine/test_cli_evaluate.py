@@ -10,6 +10,8 @@ from typer.testing import CliRunner, Result
 
 from engine.cli.app import app
 from engine.home import EngineHome
+from engine.stages.evaluate import evaluation_set
+from engine.suites import SuiteError
 from qa.errors import EvaluationError
 from tests.qa.test_official import GUESS, TRUTH, sav_video
 
@@ -81,6 +83,20 @@ class TestModelEvaluate:
         result = run("--home", home.path, "model", "evaluate", "--protocol", "mask", "--groups")
         assert "95 % interval" in result.output
         assert "small" in result.output and "stays" in result.output
+
+    def test_a_suite_has_baselines_beside_it_and_needs_no_home(
+        self, home: EngineHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_checkpoint: Path
+    ):
+        videos = evaluation_set(home)
+        monkeypatch.setattr("engine.suites.held_out", lambda name: videos if name == "drawn" else [])
+        arguments = ("evaluate", micro_checkpoint, "--suite", "drawn", "--protocol", "mask", "--json")
+        result = run("--home", tmp_path / "nowhere", "model", *arguments)
+        assert result.exit_code == 0, result.exception
+        assert set(json.loads(result.output)) == {"mask", "copy-first-mask", "nearest-colour"}
+
+    def test_an_unknown_suite_is_refused(self, tmp_path: Path):
+        result = run("--home", tmp_path / "nowhere", "model", "evaluate", "--suite", "cats")
+        assert isinstance(result.exception, SuiteError) and "drawn, cho" in str(result.exception)
 
     def test_an_unknown_protocol_is_refused(self, home: EngineHome):
         result = run("--home", home.path, "model", "evaluate", "--protocol", "clicks")
