@@ -1,4 +1,4 @@
-"""`engine model …`: list, pull, info, check, train, pretrain."""
+"""`engine model …`: list, pull, info, check, train."""
 
 from __future__ import annotations
 
