@@ -40,7 +40,7 @@ class Attention(nn.Module):
 
         With `rotary`, q and all keys but the last `unrotated_keys` are rotated.
         """
-        q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
+        q, k, v = (self._split(x) for x in self._project(q, k, v))
         if rotary is not None:
             q, k = rotate(q, rotary), rotate(k, rotary, unrotated=unrotated_keys)
         q = q.expand(k.shape[0], -1, -1, -1)
@@ -48,6 +48,16 @@ class Attention(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         result: Tensor = self.out_proj(y.transpose(1, 2).flatten(2))
         return result
+
+    def _project(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values; one product for all three where they come from the same tokens in training."""
+        if not (q is k is v and torch.is_grad_enabled() and q.device.type == "cpu"):
+            return self.q_proj(q), self.k_proj(k), self.v_proj(v)
+        layers = (self.q_proj, self.k_proj, self.v_proj)
+        weight = torch.cat([layer.weight for layer in layers])
+        projected = F.linear(q, weight, torch.cat([layer.bias for layer in layers]))
+        one, two, three = projected.chunk(3, dim=2)
+        return one, two, three
 
     def _split(self, x: Tensor) -> Tensor:
         return torch.unflatten(x, 2, (self.heads, -1)).transpose(1, 2)  # N heads L D

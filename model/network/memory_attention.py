@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from model.config import MemoryConfig
 from model.network.attention import Attention
 from model.network.memory_bank import MemorySequence
-from model.network.memory_reader import MemoryReader, memory_reader
+from model.network.memory_reader import FoldedReader, MemoryReader, memory_reader
 from model.network.position import RotaryTable, TableCache, in_place_pays, rotary_table
 
 __all__ = ["MemoryAttention"]
@@ -30,20 +30,29 @@ class MemoryAttention(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self._tables: TableCache[RotaryTable] = TableCache()
 
-    def forward(self, embedding: Tensor, position: Tensor, memory: MemorySequence) -> Tensor:
+    def forward(
+        self, embedding: Tensor, position: Tensor, memory: MemorySequence, owners: Tensor | None = None
+    ) -> Tensor:
         """Return the conditioned embedding [N, C, h, w].
 
         `embedding` is [N or 1, C, h, w], 1 when the N objects are in one image: what depends on the image only is
-        then computed once. `position` is its sine map [N or 1, C, h, w]; `memory` holds N objects.
+        then computed once. With `owners` int64 [N] it is [B, C, h, w], and object n is in image `owners[n]`.
+        `position` is the sine map [1, C, h, w], or one for each image; `memory` holds N objects.
         """
         height, width = embedding.shape[-2:]
         x = (embedding + _INPUT_POSITION_WEIGHT * position).flatten(2).transpose(1, 2).contiguous()  # N|1 L C
         table = self._table(height, width, x.device)
         reader = memory_reader(memory, table, queries=x, heads=self.heads, training=self.training)
+        if owners is not None and not (isinstance(reader, FoldedReader) and self._is_certain()):
+            x, owners = x.index_select(0, owners), None  # each object draws its own dropout
         for layer in self.layers:
-            x = layer(x, reader, table)
+            x, owners = layer(x, reader, table, owners), None
         x = self.norm(x)
         return torch.unflatten(x.transpose(1, 2), 2, (height, width))  # N C h w
+
+    def _is_certain(self) -> bool:
+        layer = self.layers[0]
+        return not self.training or (isinstance(layer, MemoryLayer) and layer.dropout.p == 0.0)
 
     def _table(self, height: int, width: int, device: torch.device) -> RotaryTable:
         def make() -> RotaryTable:
@@ -67,11 +76,17 @@ class MemoryLayer(nn.Module):
         self.norm3 = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, memory: MemoryReader, table: RotaryTable) -> Tensor:
-        """Return [N, L, C]: x [N or 1, L, C] after looking at itself and at the memory of N objects."""
+    def forward(
+        self, x: Tensor, memory: MemoryReader, table: RotaryTable, owners: Tensor | None = None
+    ) -> Tensor:
+        """Return [N, L, C]: x [N or 1, L, C] after looking at itself and at the memory of N objects.
+
+        With `owners` [N], x is [B, L, C] and object n reads memory for x[owners[n]].
+        """
         y = self.norm1(x)
         x = x + self.dropout(self.self_attn(y, y, y, rotary=table))
-        x = x + self.dropout(memory.read(self.cross_attn_image, self.norm2(x)))
+        found = memory.read(self.cross_attn_image, self.norm2(x), owners)
+        x = (x if owners is None else x.index_select(0, owners)) + self.dropout(found)
         if in_place_pays(x) and not self.training:
             return self._feed_forward_(x)
         y = self.dropout(F.relu(self.linear1(self.norm3(x))))

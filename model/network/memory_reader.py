@@ -19,6 +19,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from model.network.attention import Attention
 from model.network.memory_bank import MemorySequence
@@ -34,8 +35,11 @@ _KEPT_SCORES = 2**22  # scores of a layer that training keeps: 16 MB
 class MemoryReader(Protocol):
     """Reads one memory, layer after layer."""
 
-    def read(self, attention: Attention, queries: Tensor) -> Tensor:
-        """Return [N, L, C], what `queries` [N or 1, L, C] find in the memory of N objects."""
+    def read(self, attention: Attention, queries: Tensor, owners: Tensor | None = None) -> Tensor:
+        """Return [N, L, C], what `queries` [N or 1, L, C] find in the memory of N objects.
+
+        With `owners` int64 [N], queries are [B, L, C] and object n asks with queries[owners[n]].
+        """
         ...
 
 
@@ -63,6 +67,10 @@ def _folding_pays(tokens: Tensor, queries: Tensor) -> bool:
     )
 
 
+def _spread(x: Tensor, owners: Tensor | None) -> Tensor:
+    return x if owners is None else x.index_select(0, owners)
+
+
 class WholeReader:
     """All keys and values at once."""
 
@@ -71,9 +79,10 @@ class WholeReader:
         self._keys = memory.tokens + memory.position  # N M Cm
         self._table = table
 
-    def read(self, attention: Attention, queries: Tensor) -> Tensor:
+    def read(self, attention: Attention, queries: Tensor, owners: Tensor | None = None) -> Tensor:
         """See `MemoryReader`."""
         memory = self._memory
+        queries = _spread(queries, owners)
         found: Tensor = attention(
             queries, self._keys, memory.tokens, rotary=self._table, unrotated_keys=memory.pointer_tokens
         )
@@ -86,16 +95,18 @@ class FoldedReader(WholeReader):
     The weights of a query sum to one, so the bias passes through; with dropout they do not, and values go first.
     """
 
-    def read(self, attention: Attention, queries: Tensor) -> Tensor:
+    def read(self, attention: Attention, queries: Tensor, owners: Tensor | None = None) -> Tensor:
         """See `MemoryReader`."""
         if attention.training and attention.dropout > 0.0:
-            return super().read(attention, queries)
+            return super().read(attention, queries, owners)
         tokens = self._memory.tokens
         keys = rotate(attention.k_proj(self._keys), self._table, unrotated=self._memory.pointer_tokens)
-        q = rotate(attention.q_proj(queries), self._table).expand(len(tokens), -1, -1)
+        q = _spread(rotate(attention.q_proj(queries), self._table), owners).expand(len(tokens), -1, -1)
         scores = torch.bmm(q * (1.0 / math.sqrt(q.shape[2])), keys.transpose(1, 2))  # N L M
-        found: Tensor = attention.out_proj(attention.v_proj(scores.softmax(dim=2) @ tokens))
-        return found
+        # two linear layers in a row are one: memory's channels go straight to the output's
+        last, value = attention.out_proj, attention.v_proj
+        bias = torch.addmv(last.bias, last.weight, value.bias)
+        return F.linear(scores.softmax(dim=2) @ tokens, last.weight @ value.weight, bias)
 
 
 class StreamedReader:
@@ -105,8 +116,9 @@ class StreamedReader:
         self._memory = memory
         self._turns = turns  # complex64 [L, C/2]
 
-    def read(self, attention: Attention, queries: Tensor) -> Tensor:
+    def read(self, attention: Attention, queries: Tensor, owners: Tensor | None = None) -> Tensor:
         """See `MemoryReader`."""
+        queries = _spread(queries, owners)
         tokens = self._memory.tokens
         q = rotate_(attention.q_proj(queries), self._turns)
         q = q.mul_(math.log2(math.e) / math.sqrt(q.shape[2])).expand(len(tokens), -1, -1)

@@ -191,15 +191,20 @@ class Sam2(nn.Module):
 
         return self._sine_maps.get((channels, height, width, device, dtype), make)
 
-    def condition(self, features: ImageFeatures, memory: MemorySequence | None) -> Tensor:
+    def condition(
+        self, features: ImageFeatures, memory: MemorySequence | None, owners: Tensor | None = None
+    ) -> Tensor:
         """Return the embedding [N, C, h, w] after looking at `memory` of N objects (SAM 2 paper §4).
 
-        Features of one frame (batch 1) serve all N objects: what depends on the frame only is computed once.
-        Without memory the result has the features' batch: their embedding + a learned vector.
+        Features of one frame (batch 1) serve all N objects: what depends on the frame only is computed once. So it
+        is for B frames with `owners` int64 [N], the frame of each object. Without memory the result has the
+        features' batch: their embedding + a learned vector.
         """
         if memory is None:
             return features.embedding + self.no_mem_embed.transpose(1, 2)[..., None]
-        conditioned: Tensor = self.memory_attention(features.embedding, features.embedding_pos, memory)
+        conditioned: Tensor = self.memory_attention(
+            features.embedding, features.embedding_pos, memory, owners
+        )
         return conditioned
 
     def sam_heads(

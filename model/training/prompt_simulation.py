@@ -180,12 +180,16 @@ class _Simulation:
         order = self.plan.order(self.batch.frames)
         predictions: dict[int, list[StepPrediction]] = {}
         for frame in order:
-            features = encoded[frame].select(self.batch.clip_of_object)
-            answers = self._answer(frame, features)
+            features = encoded[frame].select(self._owners)
+            answers = self._answer(frame, encoded[frame], features)
             predictions[frame] = [_prediction(heads) for heads in answers]
             if frame != order[-1]:
                 self._remember(frame, features, answers[-1])
         return predictions
+
+    @property
+    def _owners(self) -> Tensor:
+        return self.batch.clip_of_object
 
     @property
     def _clips(self) -> int:
@@ -217,12 +221,13 @@ class _Simulation:
     def _saves_memory(self) -> bool:
         return self.recipe.checkpoint_activations and torch.is_grad_enabled()
 
-    def _answer(self, frame: int, features: ImageFeatures) -> list[HeadsOutput]:
+    def _answer(self, frame: int, images: ImageFeatures, features: ImageFeatures) -> list[HeadsOutput]:
+        """Answers of a frame, given the features of its B images and those of the N objects' images."""
         kind = self.plan.kind(frame)
         if kind == "mask":
             mask = self.batch.masks[frame].unsqueeze(1).float()  # N 1 H W
             return [self.model.mask_as_output(features, mask)]
-        conditioned = self._condition(frame, features, prompted=kind is not None)
+        conditioned = self._condition(frame, images, features, prompted=kind is not None)
         points = None if kind is None else self._first_points(frame, kind)
         answers = [self._heads(conditioned, features, points, None)]
         if frame in self.plan.corrected:
@@ -231,7 +236,9 @@ class _Simulation:
                 answers.append(self._heads(conditioned, features, points, answers[-1].low_res))
         return answers
 
-    def _condition(self, frame: int, features: ImageFeatures, *, prompted: bool) -> Tensor:
+    def _condition(
+        self, frame: int, images: ImageFeatures, features: ImageFeatures, *, prompted: bool
+    ) -> Tensor:
         if prompted:
             return self.model.condition(features, None)
         plan = plan_memory(
@@ -242,9 +249,8 @@ class _Simulation:
             config=self.model.config.memory,
             future_pointers=True,
         )
-        return self.model.condition(
-            features, assemble(self.model, plan, MemoryBank(self.conditioning, self.recent))
-        )
+        memory = assemble(self.model, plan, MemoryBank(self.conditioning, self.recent))
+        return self.model.condition(images, memory, self._owners)
 
     def _heads(
         self, conditioned: Tensor, features: ImageFeatures, points: Points | None, previous: Tensor | None

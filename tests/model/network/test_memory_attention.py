@@ -161,6 +161,24 @@ def test_turning_leaves_pointers_alone_and_turns_gradients_back() -> None:
     assert torch.allclose(results[0][1], results[1][1], atol=1e-6)
 
 
+@pytest.mark.parametrize(("training", "dropout"), [(False, 0.1), (True, 0.0), (True, 0.1)])
+def test_objects_of_several_images_share_what_depends_on_their_image(training: bool, dropout: float) -> None:
+    network = _network(replace(CONFIG, dropout=dropout)).train(training)
+    embedding, position, memory = _inputs(3, images=2)
+    owners = torch.tensor([1, 0, 1])
+    results = []
+    for images, index in ((embedding, owners), (embedding[owners], None)):
+        torch.manual_seed(2)
+        network.zero_grad()
+        result = network(images, position, memory, index)
+        result.square().sum().backward()
+        results.append([result.detach(), *(p.grad for p in network.parameters())])
+    for one, other in zip(*results, strict=True):
+        assert one is not None
+        assert other is not None
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()) + 1e-4)
+
+
 def test_values_projected_last_give_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     def whole(memory: MemorySequence, table: RotaryTable, **_options: object) -> WholeReader:
         return WholeReader(memory, table)
