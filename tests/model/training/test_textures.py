@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from model.errors import TrainingError
 from model.training.photographs import PhotographPackage
 from model.training.synthetic import SyntheticClips
-from model.training.textures import SHORTER_SIDE, VIDEO_STEP, Download, load_photographs
+from model.training.textures import SHORTER_SIDE, VIDEO_STEP, Download, load_photographs, main
 
 
 def _png(height: int, width: int, seed: int) -> bytes:
@@ -125,3 +125,10 @@ def test_clips_wear_photographs_before_moving_backgrounds() -> None:
         films += np.median(np.abs(last - first)) > 20
     assert reds >= 10
     assert 2 <= films <= 16
+
+
+def test_the_report_names_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--cache", str(tmp_path), "--offline"])
+    told = capsys.readouterr().out
+    assert "train: 0 photographs, 0 videos" in told
+    assert "missing: scikit-learn==1.7.2: not in the cache" in told
