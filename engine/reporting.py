@@ -24,6 +24,7 @@ from qa.report import (
     render_run,
 )
 from storage.commits import Commit, RoundOpening, list_rounds, read_commit
+from storage.promotions import list_promotions
 from storage.videos import Video
 
 RUN_REPORT = "report.html"
@@ -40,6 +41,7 @@ MANIFESTS = (
 )
 SHOWN_SETTINGS = ("round", "auto", "retrain", "verifier")
 FRAME_CACHE = 256
+DECISION_FIELDS = ("at", "by", "action", "previous", "checkpoint_hash", "reason", "gate")
 
 
 def write_reports(
@@ -66,6 +68,7 @@ def round_data(home: EngineHome, opening: RoundOpening) -> RoundReportData:
     """Everything the report of one round shows; stages that have not run give empty tables."""
     commits = _commits(home, opening)
     tables = {name: _table(home, commits, name) for name in MANIFESTS}
+    gate_rows, tables["metrics"] = _apart(tables["metrics"])
     settings = Settings(**opening.settings)
     return RoundReportData(
         round_id=opening.round_id,
@@ -78,6 +81,7 @@ def round_data(home: EngineHome, opening: RoundOpening) -> RoundReportData:
         **tables,
         videos=_videos(home, set(tables["plan"]["video_id"]) | set(tables["auto_masklets"]["video_id"])),
         gate=_gate(commits),
+        gate_rows=gate_rows,
         checkpoint_before=opening.checkpoint_hash,
         checkpoint_after=_summary(commits, "close", "checkpoint_hash_end"),
         commits=tuple(commits.values()),
@@ -100,6 +104,9 @@ def run_data(
             home, _commits(home, find_round(home, rounds[0].round_id)), "metrics", role="base"
         ),
         extra_filmstrips=tuple(extra),
+        decisions=tuple(
+            {name: str(getattr(one, name)) for name in DECISION_FIELDS} for one in list_promotions(home.store)
+        ),
     )
 
 
@@ -141,6 +148,13 @@ def _table(home: EngineHome, commits: dict[str, Commit], name: str, *, role: str
     files = [ref for commit in commits.values() for ref in commit.files]
     table = read_parts(home, files, name).to_pandas()
     return table[table["role"] == role] if role else table
+
+
+def _apart(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The gate's comparisons, and J&F of models on the frozen evaluation set; the rest is for the gate alone."""
+    gate = metrics["role"] == "gate"
+    frozen = metrics["suite"].isna() & metrics["seconds"].isna()
+    return metrics[gate], metrics[frozen & ~gate]
 
 
 def _shown(settings: Settings) -> dict[str, str]:
@@ -195,4 +209,5 @@ def _gate(commits: dict[str, Commit]) -> GateOutcome | None:
         reason=str(summary["reason"]),
         delta=float(summary["delta"]) if "delta" in summary else None,
         interval=interval,
+        sure=bool(summary.get("sure", 1)),
     )

@@ -158,10 +158,18 @@ class RetrainSettings(Section):
 
 
 class EvaluateSettings(Section):
-    """The frozen evaluation after retraining."""
+    """The evaluation after retraining, on the frozen set and the retention set."""
 
     protocols: tuple[str, ...] = Field(
         ("mask", "3-click"), min_length=1, description="Prompts on the first frame: mask, box, N-click."
+    )
+    retention_clips: int = Field(
+        4, ge=0, description="Drawn clips in the retention set, which shows what a new model has forgotten."
+    )
+    online_objects: int = Field(
+        4,
+        ge=0,
+        description="Objects of each set whose correction by a simulated annotator is timed. 0: none is.",
     )
 
 

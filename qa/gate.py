@@ -1,38 +1,60 @@
-"""The gate of promotion: a retrained model replaces the one in use only if the frozen evaluation lets it.
+"""The gate of promotion: a retrained model replaces the one in use only if measurements let it.
 
-Champion (in use) and challenger (retrained) are compared object by object, under the same protocols, on the
-same frozen videos. The challenger must not be worse under the protocol its phase works with, and must not
-have forgotten the others. How sure the difference is, is said by a bootstrap interval over objects: pairs are
-drawn again with replacement, so an easy or a hard object counts on both sides at once.
+Champion (in use) and challenger (retrained) are compared object by object, under the same protocols, on two sets: the
+frozen evaluation set, and the retention set, which shows what was forgotten. The rule, here and nowhere else:
+
+- A *criterion* is one measure under one protocol on one set: J&F (points, 0…100), or the seconds that a simulated
+  annotator takes for a masklet (percent of the champion's). Each has a fall that is allowed: `tolerance` for J&F under
+  the phase's own protocol on the evaluation set, `retention_tolerance` for J&F elsewhere, `seconds_tolerance` for time.
+- How sure a difference is, is said by a paired bootstrap interval: differences of objects are drawn again with
+  replacement, so that an easy or a hard object counts on both sides at once; whole videos are drawn, as objects of one
+  video are alike, where there are at least `FEWEST_VIDEOS` of them.
+- A criterion whose whole interval is within what is allowed passes, and one whose whole interval is beyond it fails.
+  In between chance may have decided, and `uncertain` does: by the mean (the default), for the challenger ("promote":
+  only a fall that is sure refuses it), or against it ("refuse": only what is surely good enough passes).
+- The challenger is promoted if every criterion passes. If its gain under the phase's own protocol may be chance, the
+  verdict says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qa.bootstrap import paired_interval
 from qa.errors import MetricError
-from qa.metric_rows import MetricRow
+from qa.metric_rows import MEAN_OBJECT, MetricRow
 
-__all__ = ["GateConfig", "GateDecision", "decide"]
+__all__ = ["FEWEST_VIDEOS", "UNCERTAIN", "Criterion", "GateConfig", "GateDecision", "decide"]
+
+UNCERTAIN = ("mean", "promote", "refuse")
+FEWEST_VIDEOS = 4
+"""Videos from which whole videos are drawn; fewer say nothing of how videos differ, and objects are drawn."""
 
 _Object = tuple[str, int]
+_Scores = dict[_Object, MetricRow]
+_Set = tuple[str, str]
+"""(suite, protocol)."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateConfig:
-    """How much worse a challenger may be, in points of J&F (0…100), and how its interval is computed."""
+    """How much worse a challenger may be, how its intervals are computed, and what chance may decide."""
 
     tolerance: float = 0.0
-    """Fall of mean J&F allowed under the phase's own protocol."""
+    """Fall of mean J&F allowed under the phase's own protocol on the evaluation set, in points."""
     retention_tolerance: float = 1.0
-    """Fall of mean J&F allowed under any other protocol."""
+    """Fall of mean J&F allowed under any other protocol and on the retention set, in points."""
+    seconds_tolerance: float = 5.0
+    """Rise of a simulated annotator's seconds per masklet allowed, in percent of the champion's."""
+    uncertain: Literal["mean", "promote", "refuse"] = "mean"
+    """What decides a criterion whose interval holds both enough and too little: its mean, or one answer for all."""
     confidence: float = 0.95
-    """Coverage of the bootstrap interval."""
+    """Coverage of the bootstrap intervals."""
     resamples: int = 2000
     """Bootstrap draws."""
     seed: int = 0
@@ -41,10 +63,11 @@ class GateConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        if not (self.tolerance >= 0 and self.retention_tolerance >= 0):
-            raise MetricError(
-                f"a tolerance is 0 points or more, not {self.tolerance}, {self.retention_tolerance}"
-            )
+        allowed = (self.tolerance, self.retention_tolerance, self.seconds_tolerance)
+        if not all(value >= 0 for value in allowed):
+            raise MetricError(f"a tolerance is 0 or more, not {', '.join(map(str, allowed))}")
+        if self.uncertain not in UNCERTAIN:
+            raise MetricError(f"uncertain is one of {', '.join(UNCERTAIN)}, not {self.uncertain!r}")
         if not 0 < self.confidence < 1 or self.resamples < 1:
             raise MetricError(
                 "a bootstrap needs a confidence between 0 and 1 and at least one draw, "
@@ -53,11 +76,82 @@ class GateConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Criterion:
+    """One comparison. `measure` is J&F or seconds; `suite` is empty for the frozen evaluation set.
+
+    `champion` and `challenger` are means over `objects` objects, `delta` their difference with its interval (`low`,
+    `high`), all in points or seconds; `allowed` is how far it may go the wrong way, `deltas` are the differences in
+    J, F and J&F. `sure` is whether the interval holds no other answer than `passed`.
+    """
+
+    suite: str
+    protocol: str
+    measure: Literal["J&F", "seconds"]
+    champion: float
+    challenger: float
+    low: float
+    high: float
+    allowed: float
+    objects: int
+    videos: int
+    passed: bool
+    sure: bool
+    deltas: tuple[float, float, float]
+
+    @property
+    def delta(self) -> float:
+        """Challenger minus champion."""
+        return self.challenger - self.champion
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether the interval holds no difference at all."""
+        return self.low <= 0 <= self.high and self.low < self.high
+
+    @property
+    def verdict(self) -> str:
+        """Passed or failed, and whether that may be chance."""
+        return ("passed" if self.passed else "failed") + ("" if self.sure else ", may be chance")
+
+    def words(self, confidence: float) -> str:
+        """The comparison in words, without its verdict."""
+        where = f" on the {self.suite} set" if self.suite else ""
+        what = f"{self.delta:+.2f}" if self.measure == "J&F" else f"{self.delta:+.1f} s a masklet"
+        digits = 2 if self.measure == "J&F" else 1
+        chance = ", so the difference may be chance" if self.may_be_chance else ""
+        interval = f"{confidence:.0%} interval {self.low:+.{digits}f} to {self.high:+.{digits}f}{chance}"
+        return f"{what} under {self.protocol!r}{where} ({interval})"
+
+    def to_row(self, *, round_id: str, checkpoint_hash: str) -> dict[str, str | int | float | None]:
+        """The row of the `metrics` manifest, role `gate`: differences, interval and verdict."""
+        j, f, jf = self.deltas
+        return {
+            "round_id": round_id,
+            "role": "gate",
+            "checkpoint_hash": checkpoint_hash,
+            "protocol": self.protocol,
+            "video_id": "",
+            "object_id": MEAN_OBJECT,
+            "j": j,
+            "f": f,
+            "jf": jf,
+            "frames": self.objects,
+            "suite": self.suite or None,
+            "seconds": self.delta if self.measure == "seconds" else None,
+            "low": self.low,
+            "high": self.high,
+            "allowed": self.allowed,
+            "verdict": self.verdict,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class GateDecision:
     """Whether to promote, why, and the numbers: challenger minus champion in points of mean J&F.
 
-    `deltas` by protocol; `interval` is the bootstrap interval (low, high) of the delta of `primary`. Both are
-    empty (None) where the evaluations could not be compared.
+    `deltas` by protocol on the evaluation set; `interval` is the bootstrap interval (low, high) of the delta of
+    `primary`. They, and `criteria`, are empty (None) where the evaluations could not be compared. `sure` is whether no
+    criterion hung on chance, and the gain under `primary` cannot be chance either.
     """
 
     promote: bool
@@ -66,6 +160,8 @@ class GateDecision:
     objects: int = 0
     deltas: Mapping[str, float] = field(default_factory=dict)
     interval: tuple[float, float] | None = None
+    criteria: tuple[Criterion, ...] = ()
+    sure: bool = True
 
     @property
     def delta(self) -> float | None:
@@ -82,99 +178,143 @@ def decide(
 ) -> GateDecision:
     """Compares two evaluations; `primary` is the protocol of the phase ("mask" in phase 2, "3-click" in 3).
 
-    Rows of means are ignored: means are taken here, over the same objects on both sides. A missing protocol,
-    different objects or a score that is no number refuse the challenger, with the reason.
+    Rows with `seconds` are compared by these, others by J&F. Rows of means are ignored: means are taken here, over the
+    same objects on both sides. A missing protocol, different objects or a score that is no number refuse the
+    challenger, with the reason.
     """
     config = config or GateConfig()
     try:
-        differences = _differences(champion, challenger, primary)
+        criteria = _criteria(champion, challenger, config, primary)
     except MetricError as error:
         return GateDecision(False, f"refused: {error}", primary)
-    deltas = {protocol: float(values.mean()) for protocol, values in differences.items()}
-    interval = _bootstrap_interval(differences[primary], config)
-    fallen = _fallen(deltas, primary, config)
+    (main,) = (one for one in criteria if (one.suite, one.protocol) == ("", primary))
     return GateDecision(
-        promote=not fallen,
-        reason=_reason(deltas, primary, interval, fallen, config),
+        promote=all(one.passed for one in criteria),
+        reason=_reason(criteria, main, config),
         primary=primary,
-        objects=len(differences[primary]),
-        deltas=deltas,
-        interval=interval,
+        objects=main.objects,
+        deltas={one.protocol: one.delta for one in criteria if not one.suite and one.measure == "J&F"},
+        interval=(main.low, main.high),
+        criteria=criteria,
+        sure=all(one.sure for one in criteria) and not main.may_be_chance,
     )
 
 
-def _differences(
-    champion: Sequence[MetricRow], challenger: Sequence[MetricRow], primary: str
-) -> dict[str, NDArray[np.float64]]:
-    """Challenger minus champion J&F of every object, by protocol; raises MetricError if they do not pair."""
+def _criteria(
+    champion: Sequence[MetricRow], challenger: Sequence[MetricRow], config: GateConfig, primary: str
+) -> tuple[Criterion, ...]:
+    """Every comparison, the primary one first; raises MetricError if the evaluations do not pair."""
     before, after = _scores(champion, "champion"), _scores(challenger, "challenger")
-    pairs: dict[str, NDArray[np.float64]] = {}
-    for protocol in sorted({primary, *before, *after}):
-        for name, scores in (("champion", before), ("challenger", after)):
-            if protocol not in scores:
-                raise MetricError(f"the {name} was not evaluated with the protocol {protocol!r}")
-        if before[protocol].keys() != after[protocol].keys():
-            odd = sorted(before[protocol].keys() ^ after[protocol].keys())
-            raise MetricError(
-                f"under {protocol!r} only one model was scored on {_names(odd)}; evaluate both on one set"
-            )
-        ordered = sorted(before[protocol])
-        pairs[protocol] = np.array([after[protocol][key] - before[protocol][key] for key in ordered])
-    return pairs
+    found = []
+    for suite, protocol in sorted(
+        {("", primary), *before, *after}, key=lambda key: (key[0], key[1] != primary, key[1])
+    ):
+        pair = _pair(before, after, (suite, protocol))
+        allowed = config.tolerance if (suite, protocol) == ("", primary) else config.retention_tolerance
+        found.append(_criterion(suite, protocol, pair, allowed, config))
+    return tuple(found)
 
 
-def _scores(rows: Iterable[MetricRow], name: str) -> dict[str, dict[_Object, float]]:
-    scores: dict[str, dict[_Object, float]] = {}
+def _pair(
+    before: Mapping[_Set, _Scores], after: Mapping[_Set, _Scores], key: _Set
+) -> list[tuple[MetricRow, MetricRow]]:
+    """(champion's, challenger's) row of every object of a set."""
+    where = f" on the {key[0]} set" if key[0] else ""
+    for name, scores in (("champion", before), ("challenger", after)):
+        if key not in scores:
+            raise MetricError(f"the {name} was not evaluated with the protocol {key[1]!r}{where}")
+    odd = sorted(before[key].keys() ^ after[key].keys())
+    if odd:
+        raise MetricError(
+            f"under {key[1]!r}{where} only one model was scored on {_names(odd)}; evaluate both on one set"
+        )
+    return [(before[key][name], after[key][name]) for name in sorted(before[key])]
+
+
+def _criterion(
+    suite: str,
+    protocol: str,
+    pairs: Sequence[tuple[MetricRow, MetricRow]],
+    points_allowed: float,
+    config: GateConfig,
+) -> Criterion:
+    timed = pairs[0][0].seconds is not None
+    before, after = (np.array([_value(pair[side], timed=timed) for pair in pairs]) for side in (0, 1))
+    low, high = _interval(after - before, [pair[0].video_id for pair in pairs], config)
+    allowed = config.seconds_tolerance / 100 * float(before.mean()) if timed else points_allowed
+    delta = float((after - before).mean())
+    worst, mean, best = (-high, -delta, -low) if timed else (low, delta, high)  # more is better
+    passed = {"mean": mean >= -allowed, "promote": best >= -allowed, "refuse": worst >= -allowed}
+    return Criterion(
+        suite=suite,
+        protocol=protocol,
+        measure="seconds" if timed else "J&F",
+        champion=float(before.mean()),
+        challenger=float(before.mean()) + delta,
+        low=low,
+        high=high,
+        allowed=allowed,
+        objects=len(pairs),
+        videos=len({pair[0].video_id for pair in pairs}),
+        passed=passed[config.uncertain],
+        sure=passed["promote"] == passed["refuse"],
+        deltas=_score_deltas(pairs),
+    )
+
+
+def _value(row: MetricRow, *, timed: bool) -> float:
+    if (row.seconds is not None) != timed:
+        raise MetricError(f"only one model's seconds of {_name(row)} under {row.protocol!r} are known")
+    return row.jf if row.seconds is None else row.seconds
+
+
+def _interval(
+    differences: NDArray[np.float64], videos: Sequence[str], config: GateConfig
+) -> tuple[float, float]:
+    """Paired bootstrap over videos, or over objects where there are too few videos."""
+    groups = videos if len(set(videos)) >= FEWEST_VIDEOS else None
+    return paired_interval(
+        differences, confidence=config.confidence, resamples=config.resamples, seed=config.seed, groups=groups
+    )
+
+
+def _score_deltas(pairs: Sequence[tuple[MetricRow, MetricRow]]) -> tuple[float, float, float]:
+    """Mean differences in J, F and J&F."""
+    table = np.array([[b.j - a.j, b.f - a.f, b.jf - a.jf] for a, b in pairs])
+    j, f, jf = table.mean(axis=0)
+    return float(j), float(f), float(jf)
+
+
+def _scores(rows: Iterable[MetricRow], name: str) -> dict[_Set, _Scores]:
+    scores: dict[_Set, _Scores] = {}
     for row in rows:
         if not row.is_number:
             raise MetricError(f"the {name}'s score of {_name(row)} under {row.protocol!r} is not a number")
         if row.is_mean:
             continue
-        of_protocol = scores.setdefault(row.protocol, {})
-        if (row.video_id, row.object_id) in of_protocol:
+        of_set = scores.setdefault((row.suite, row.protocol), {})
+        if (row.video_id, row.object_id) in of_set:
             raise MetricError(f"the {name} has two scores of {_name(row)} under {row.protocol!r}")
-        of_protocol[row.video_id, row.object_id] = row.jf
+        of_set[row.video_id, row.object_id] = row
     return scores
 
 
-def _bootstrap_interval(differences: NDArray[np.float64], config: GateConfig) -> tuple[float, float]:
-    """Percentile interval of the mean of paired `differences` [N], drawn again with replacement."""
-    rng = np.random.default_rng(config.seed)
-    count = len(differences)
-    means = [differences[rng.integers(count, size=count)].mean() for _ in range(config.resamples)]
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+def _reason(criteria: Sequence[Criterion], main: Criterion, config: GateConfig) -> str:
+    """The verdict in words: the phase's own protocol first, then the others, then what refused the challenger."""
+    others = [one.words(config.confidence) for one in criteria if one is not main]
+    told = "; ".join([f"J&F {main.words(config.confidence)}", *others])
+    failed = [one for one in criteria if not one.passed]
+    if failed:
+        return f"refused: {told}. Too much lost: {'; '.join(_limit(one, config) for one in failed)}"
+    return f"promoted: {told}"
 
 
-def _fallen(deltas: Mapping[str, float], primary: str, config: GateConfig) -> list[str]:
-    """Protocols under which the challenger falls by more than is allowed."""
-    return [name for name, delta in deltas.items() if delta < -_allowed(name, primary, config)]
-
-
-def _allowed(protocol: str, primary: str, config: GateConfig) -> float:
-    return config.tolerance if protocol == primary else config.retention_tolerance
-
-
-def _reason(
-    deltas: Mapping[str, float],
-    primary: str,
-    interval: tuple[float, float],
-    fallen: Sequence[str],
-    config: GateConfig,
-) -> str:
-    low, high = interval
-    sure = "" if low > 0 or high < 0 else ", so the difference may be chance"
-    main = (
-        f"J&F {deltas[primary]:+.2f} under {primary!r} "
-        f"({config.confidence:.0%} interval {low:+.2f} to {high:+.2f}{sure})"
-    )
-    others = [f"{deltas[name]:+.2f} under {name!r}" for name in deltas if name != primary]
-    told = "; ".join([main, *others])
-    if not fallen:
-        return f"promoted: {told}"
-    limits = [f"{name!r} may fall by {_allowed(name, primary, config):g} at most" for name in fallen]
-    return f"refused: {told}; {' and '.join(limits)}"
+def _limit(one: Criterion, config: GateConfig) -> str:
+    where = f" on the {one.suite} set" if one.suite else ""
+    doubt = "" if one.sure else f", decided by gate.uncertain = {config.uncertain}"
+    if one.measure == "seconds":
+        return f"{one.protocol!r}{where} may take {one.allowed:.1f} s more at most{doubt}"
+    return f"{one.protocol!r}{where} may fall by {one.allowed:g} at most{doubt}"
 
 
 def _name(row: MetricRow) -> str:

@@ -63,10 +63,13 @@ _COLUMNS = {
         "step:int64 split:string loss:float64 loss_mask:float64? loss_dice:float64? loss_iou:float64? "
         "loss_class:float64? lr:float64? grad_norm:float64?"
     ),
-    # J, F and their mean in 0..100 a video and object; object_id -1 is the mean over objects
+    # J, F and their mean in 0..100 a video and object; object_id -1 is the mean over objects. suite is null for the
+    # frozen evaluation set; seconds are a simulated annotator's for the masklet. Role gate: differences, challenger
+    # minus champion, with the interval of what was judged (seconds if given, else jf), what is allowed, the verdict
     "metrics": (
         "round_id:string role:string checkpoint_hash:string protocol:string video_id:string object_id:int32 "
-        "j:float64 f:float64 jf:float64 frames:int32"
+        "j:float64 f:float64 jf:float64 frames:int32 "
+        "suite:string? seconds:float64? low:float64? high:float64? allowed:float64? verdict:string?"
     ),
     # reference masks, which only simulated people and evaluation may read
     "references": f"video_id:string object_id:int32 frame:int32 {_MASK}",
@@ -89,7 +92,12 @@ SORT_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Columns by which the rows of each manifest are sorted before they are written."""
 
-ADDED_LATER: Mapping[str, tuple[str, ...]] = MappingProxyType({"annotations": ("occluded",)})
+ADDED_LATER: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "annotations": ("occluded",),
+        "metrics": ("suite", "seconds", "low", "high", "allowed", "verdict"),
+    }
+)
 """Nullable columns at the end of a schema that older files do not have: there, they are read as null."""
 
 _TYPES: Mapping[str, pa.DataType] = {

@@ -37,6 +37,10 @@ failure_share = 0.5
 [grid]
 max_masklets = 24
 
+[evaluate]
+retention_clips = 2
+online_objects = 2
+
 [retrain]
 steps = 60
 """

@@ -1,4 +1,8 @@
-"""evaluate: champion and challenger on the frozen split, and the verdict of the gate (data-engine.md §12, §17)."""
+"""evaluate: champion and challenger on the frozen split and the retention set, and the verdict of the gate.
+
+Both are scored by J&F and by the seconds of a simulated annotator (data-engine.md §12, §17); the gate's comparisons are
+rows of the same manifest, role `gate`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from engine.home import EngineHome
 from engine.stages.base import Finished, Row, StageContext, Summary, Waiting, in_shard_order
 from engine.version import code_version
 from engine.weights import load_weights
-from qa.gate import decide
+from qa.gate import GateDecision, decide
 from qa.metric_rows import MetricRow
 from storage.commits import read_commit
 from storage.manifests import FileRef
@@ -19,12 +23,12 @@ from storage.videos import Video
 if TYPE_CHECKING:
     from qa.evaluation import EvaluationVideo
 
-CHAMPION, CHALLENGER = 0, 1
+CHAMPION, CHALLENGER, GATE = 0, 1, 2
 ROLES = ("champion", "challenger")
 
 
 class Evaluate:
-    """J&F of the weights before and after retraining."""
+    """How good the weights before and after retraining are, and which of them are used."""
 
     name = "evaluate"
 
@@ -47,24 +51,42 @@ class Evaluate:
         files = in_shard_order(shards) or (context.write("metrics", []),)
         rows = context.read(files, "metrics")
         scores = {f"{role} {protocol} J&F": value for (role, protocol), value in means(rows).items()}
-        return Finished(files, {**_decision(context, rows), **scores})
+        scores |= {f"{role} seconds per masklet": value for role, value in mean_seconds(rows).items()}
+        decision = _decision(context, rows)
+        if decision is None:
+            return Finished(files, {"promote": 0, "reason": _no_comparison(context), **scores})
+        compared = _comparisons(context, decision)
+        return Finished((*files, *compared), {**_verdict(decision), **scores})
 
 
-def _decision(context: StageContext, rows: list[Row]) -> Summary:
-    """The gate's verdict as numbers and a reason."""
+def _decision(context: StageContext, rows: list[Row]) -> GateDecision | None:
+    """The gate's decision; None where there are not two models, or nothing to judge them on."""
+    if not _challenger(context) or not rows:
+        return None
+    champion, challenger = ([_metric_row(row) for row in rows if row["role"] == role] for role in ROLES)
+    return decide(champion, challenger, context.settings.gate, primary=context.phase.gate_protocol)
+
+
+def _no_comparison(context: StageContext) -> str:
     if not _challenger(context):
         why = "the data set is empty" if context.settings.retrain.enabled else "retrain.enabled is off"
-        return {"promote": 0, "reason": f"nothing was retrained, since {why}"}
-    if not rows:
-        return {
-            "promote": 0,
-            "reason": "there are no evaluation videos with references, so nothing is promoted",
-        }
-    champion, challenger = (
-        [_metric_row(row) for row in rows if row["role"] == role] for role in ("champion", "challenger")
-    )
-    decision = decide(champion, challenger, context.settings.gate, primary=context.phase.gate_protocol)
+        return f"nothing was retrained, since {why}"
+    return "there are no evaluation videos with references, so nothing is promoted"
+
+
+def _comparisons(context: StageContext, decision: GateDecision) -> tuple[FileRef, ...]:
+    """The gate's rows of the `metrics` manifest, none where the evaluations could not be compared."""
+    rows = [
+        row.to_row(round_id=context.round.round_id, checkpoint_hash=_challenger(context))
+        for row in decision.criteria
+    ]
+    return (context.write("metrics", rows, part=GATE),) if rows else ()
+
+
+def _verdict(decision: GateDecision) -> Summary:
+    """The decision as numbers and a reason."""
     summary: Summary = {"promote": int(decision.promote), "reason": decision.reason}
+    summary["sure"] = int(decision.sure)
     if decision.delta is not None:
         summary["delta"] = round(decision.delta, 4)
     if decision.interval is not None:
@@ -73,25 +95,26 @@ def _decision(context: StageContext, rows: list[Row]) -> Summary:
 
 
 def _metric_row(row: Row) -> MetricRow:
-    return MetricRow(**{name.name: row[name.name] for name in fields(MetricRow)})
-
-
-def evaluation_videos(home: EngineHome) -> list[Video]:
-    """The frozen split: evaluation videos that have reference masks."""
-    return [
-        video
-        for video in home.library.videos()
-        if video.split == "eval" and home.references.has(video.video_id)
-    ]
+    known = {name.name: row[name.name] for name in fields(MetricRow)}
+    return MetricRow(**known | {"suite": row["suite"] or ""})
 
 
 def means(rows: list[Row]) -> dict[tuple[str, str], float]:
-    """Mean J&F over all objects by (role, protocol), rounded to 0.01."""
+    """Mean J&F over all objects of the frozen set by (role, protocol), rounded to 0.01."""
     found: dict[tuple[str, str], list[float]] = {}
     for row in rows:
-        if row["object_id"] >= 0:
+        if row["object_id"] >= 0 and row["suite"] is None and row["seconds"] is None:
             found.setdefault((row["role"], row["protocol"]), []).append(row["jf"])
     return {key: round(sum(values) / len(values), 2) for key, values in sorted(found.items())}
+
+
+def mean_seconds(rows: list[Row]) -> dict[str, float]:
+    """A simulated annotator's mean seconds per masklet of the frozen set by role, rounded to 0.1."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["seconds"] is not None and row["suite"] is None:
+            found.setdefault(row["role"], []).append(row["seconds"])
+    return {role: round(sum(values) / len(values), 1) for role, values in sorted(found.items())}
 
 
 def _challenger(context: StageContext) -> str:
@@ -117,34 +140,45 @@ def _baseline(context: StageContext) -> list[Row]:
 
 def _known_rows(context: StageContext, digest: str) -> list[Row]:
     """Rows of the same weights, by the same settings and videos, from the round before; they need no second run."""
+    from engine.judging import judged_names
+
     earlier = list(context.earlier_rounds())
     if not earlier or earlier[-1][0].settings_hash != context.round.settings_hash:
         return []
     commit = read_commit(context.home.store, earlier[-1][0].round_id, "evaluate")
     same_code = commit is not None and commit.code_version == code_version()
     rows = context.read(commit.files, "metrics") if commit and same_code else []
-    rows = [row for row in rows if row["checkpoint_hash"] == digest]
-    videos = {row["video_id"] for row in rows if row["object_id"] >= 0}
-    return rows if videos == {video.video_id for video in evaluation_videos(context.home)} else []
+    rows = [row for row in rows if row["checkpoint_hash"] == digest and row["role"] in ROLES]
+    videos = {(row["suite"] or "", row["video_id"]) for row in rows if row["object_id"] >= 0}
+    return rows if videos == judged_names(context.home, context.settings.evaluate) else []
 
 
 def evaluate_weights(context: StageContext, role: str, digest: str) -> list[Row]:
-    """Rows of the `metrics` manifest for one set of weights."""
+    """Rows of the `metrics` manifest for one set of weights, on both sets."""
+    from engine.judging import judged_sets, score
     from model.video.session_config import SessionConfig
-    from qa.evaluation import evaluate
 
     model = load_weights(context.home, digest)
     config = SessionConfig(fill_hole_area=0, precision=context.settings.model.precision)
-    videos = evaluation_set(context.home)
+    settings = context.settings.evaluate
     return [
         row.to_row(round_id=context.round.round_id, role=role, checkpoint_hash=digest)
-        for protocol in context.settings.evaluate.protocols
-        for row in evaluate(model, videos, protocol=protocol, session_config=config)
+        for judged in judged_sets(context.home, settings)
+        for row in score(model, judged, settings, session_config=config)
     ]
 
 
-def evaluation_set(home: EngineHome) -> list[EvaluationVideo]:
-    """The frozen split with frames and references."""
+def evaluation_videos(home: EngineHome, *, split: str = "eval") -> list[Video]:
+    """The videos of a split that have reference masks."""
+    return [
+        video
+        for video in home.library.videos()
+        if video.split == split and home.references.has(video.video_id)
+    ]
+
+
+def evaluation_set(home: EngineHome, *, split: str = "eval") -> list[EvaluationVideo]:
+    """A split's videos with frames and references; by default the frozen evaluation set."""
     from qa.evaluation import EvaluationVideo
 
     return [
@@ -154,5 +188,5 @@ def evaluation_set(home: EngineHome) -> list[EvaluationVideo]:
             frame_numbers=video.annotated_frames,
             truth=home.references.read(video.video_id),
         )
-        for video in evaluation_videos(home)
+        for video in evaluation_videos(home, split=split)
     ]

@@ -66,13 +66,14 @@ class GateOutcome:
     """Whether the retrained model was promoted, and why.
 
     delta: challenger minus champion in J&F points; interval: its bootstrap interval (low, high); None:
-    unknown.
+    unknown. sure: whether chance cannot have decided.
     """
 
     promote: bool
     reason: str
     delta: float | None = None
     interval: tuple[float, float] | None = None
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class RoundReportData:
 
     people: who annotated, `"simulated"` or the name of the tool. settings: what to show of the settings.
     dataset: the whole data set version after the round. videos: the round's videos, columns
-    `VIDEO_COLUMNS` (annotated_frames is their number). gate: None if the round did not retrain.
+    `VIDEO_COLUMNS` (annotated_frames is their number). gate: None if the round did not retrain. gate_rows: its
+    comparisons, rows of the metrics manifest with role gate; metrics holds none of them.
     training_speed: measured, a row a step (`SPEED_COLUMNS`). stage_seconds: measured seconds of machine
     time by stage. time_model: the simulated people's seconds
     by kind of action, in words.
@@ -106,6 +108,7 @@ class RoundReportData:
     metrics: pd.DataFrame = field(default_factory=partial(empty_table, "metrics"))
     videos: pd.DataFrame = field(default_factory=empty_videos)
     gate: GateOutcome | None = None
+    gate_rows: pd.DataFrame = field(default_factory=partial(empty_table, "metrics"))
     checkpoint_before: str = ""
     checkpoint_after: str = ""
     commits: tuple[Commit, ...] = ()
@@ -159,7 +162,8 @@ class RunReportData:
     """All rounds of a home, in the order they were run.
 
     baseline: metrics of the model before the first round; copy_first_mask: metrics of copying the first
-    frame's mask to every frame. Both have the columns of the metrics manifest, values 0–100.
+    frame's mask to every frame. Both have the columns of the metrics manifest, values 0–100. decisions: promotions
+    and rollbacks by hand, each with at, by, action, previous, checkpoint_hash, reason and gate.
     """
 
     title: str
@@ -167,6 +171,7 @@ class RunReportData:
     baseline: pd.DataFrame = field(default_factory=partial(empty_table, "metrics"))
     copy_first_mask: pd.DataFrame = field(default_factory=partial(empty_table, "metrics"))
     extra_filmstrips: tuple[ExtraFilmstrip, ...] = ()
+    decisions: tuple[Mapping[str, str], ...] = ()
 
     @property
     def simulated(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from qa.report import charts, detail_tables, gallery, lineage, phase_table, summary, tables
+from qa.report import charts, detail_tables, gallery, gate_view, lineage, phase_table, summary, tables
 from qa.report.data import SIMULATED_NOTICE, RoundReportData, RunReportData
 from qa.report.measures import measure, measure_phases
 from qa.report.paper import CITATION, PAPER
@@ -51,6 +51,8 @@ def _round_context(data: RoundReportData) -> dict[str, Any]:
             *charts.training_course_plots(data),
         ],
         "metrics_table": tables.metrics_table(data),
+        "gate_plots": gate_view.gate_plots(data),
+        "criteria_table": gate_view.gate_criteria_table(data),
         "groups": gallery.within_budget(gallery.round_groups(data, gallery.ROUND_AMOUNTS)),
         "chain": lineage.round_chain(data),
         **_details(data),
@@ -80,6 +82,7 @@ def _run_context(run: RunReportData) -> dict[str, Any]:
         "accuracy_plots": charts.accuracy_plots(run),
         "accuracy_table": tables.accuracy_table(run),
         "gate_table": tables.gate_table(run.rounds),
+        "decisions_table": gate_view.decisions_table(run),
         "effort_plots": charts.effort_per_frame_plots(run.rounds),
         "outcome_table": tables.outcome_table(run.rounds),
         "effort_table": tables.effort_table(run.rounds),

@@ -58,7 +58,9 @@ def gate_badge(data: RoundReportData) -> Markup:
     """Promoted, not promoted, not retrained, or still under way."""
     if data.gate is None:
         return badge("not retrained" if data.closed else "under way", "plain")
-    return badge("promoted", "good") if data.gate.promote else badge("not promoted", "fair")
+    if not data.gate.promote:
+        return badge("not promoted", "fair")
+    return badge("promoted" if data.gate.sure else "promoted, may be chance", "good")
 
 
 def outcome_table(rounds: Sequence[RoundReportData]) -> Table:

@@ -148,7 +148,14 @@ def _dataset(
 def _metrics(
     database: Database, connection: Connection, store: ObjectStore, commit: Commit, ref: FileRef
 ) -> None:
-    _execute(connection, database.upsert(MetricRow), _rows(store, ref, None))
+    """Scores on the frozen evaluation set; what else a metrics manifest holds stays there."""
+    columns = tuple(column.name for column in MetricRow.__table__.columns)
+    rows = (
+        {name: row[name] for name in columns}
+        for row in _rows(store, ref, (*columns, "suite"))
+        if row["suite"] is None and row["role"] != "gate"
+    )
+    _execute(connection, database.upsert(MetricRow), rows)
 
 
 def _record_checkpoint(database: Database, connection: Connection, commit: Commit, ref: FileRef) -> None:

@@ -44,6 +44,10 @@ lease_s = 30
 videos = 1
 max_masklets_per_video = 3
 
+[evaluate]
+retention_clips = 1
+online_objects = 1
+
 [retrain]
 steps = 3
 frames = 2

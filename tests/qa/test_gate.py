@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from qa.errors import MetricError
 from qa.gate import GateConfig, decide
 from qa.metric_rows import MEAN_OBJECT, MetricRow
+from storage.manifests import rows_to_table
 
 
 def rows(protocol: str, *scores: float) -> list[MetricRow]:
@@ -33,7 +34,8 @@ class TestDecide:
         assert decision.interval == (2.0, 2.0)
         assert decision.objects == 3
         assert decision.reason == (
-            "promoted: J&F +2.00 under '3-click' (95% interval +2.00 to +2.00); +0.00 under 'mask'"
+            "promoted: J&F +2.00 under '3-click' (95% interval +2.00 to +2.00); "
+            "+0.00 under 'mask' (95% interval +0.00 to +0.00)"
         )
 
     def test_an_equal_model_is_promoted(self):
@@ -132,6 +134,8 @@ class TestConfig:
             {"retention_tolerance": math.nan},
             {"confidence": 1.0},
             {"resamples": 0},
+            {"seconds_tolerance": -1.0},
+            {"uncertain": "maybe"},
         ],
     )
     def test_is_checked(self, wrong):
@@ -143,3 +147,102 @@ class TestConfig:
         assert adapter.validate_python({"tolerance": 0.5}).tolerance == 0.5
         with pytest.raises(ValidationError, match="tolerence"):
             adapter.validate_python({"tolerence": 0.5})
+
+
+def several(protocol: str, *scores: float, suite: str = "", seconds: bool = False) -> list[MetricRow]:
+    """One video and object a score."""
+    return [
+        MetricRow(protocol, f"v{n}", 1, 60, 60, 60, 10, suite, value)
+        if seconds
+        else MetricRow(protocol, f"v{n}", 1, value, value, value, 10, suite)
+        for n, value in enumerate(scores)
+    ]
+
+
+class TestChance:
+    """A challenger that is better on the whole, but not surely."""
+
+    before = several("mask", *([50] * 8))
+    lucky = several("mask", 44, 56, 44, 57, 44, 57, 49, 57)
+
+    def test_is_promoted_by_default_but_not_silently(self):
+        decision = decide(self.before, self.lucky, primary="mask")
+        assert decision.promote and not decision.sure
+        assert decision.delta == pytest.approx(1.0)
+        assert "may be chance" in decision.reason
+        assert decision.criteria[0].verdict == "passed, may be chance"
+
+    @pytest.mark.parametrize(("uncertain", "promote"), [("mean", True), ("promote", True), ("refuse", False)])
+    def test_the_setting_decides_what_chance_may_have_decided(self, uncertain, promote):
+        decision = decide(self.before, self.lucky, GateConfig(uncertain=uncertain), primary="mask")
+        assert decision.promote is promote
+        assert promote or "decided by gate.uncertain = refuse" in decision.reason
+
+    @pytest.mark.parametrize(
+        ("uncertain", "promote"), [("mean", False), ("promote", True), ("refuse", False)]
+    )
+    def test_a_fall_inside_its_interval(self, uncertain, promote):
+        decision = decide(self.lucky, self.before, GateConfig(uncertain=uncertain), primary="mask")
+        assert decision.promote is promote and not decision.sure
+
+    @pytest.mark.parametrize("uncertain", ["mean", "promote", "refuse"])
+    def test_what_is_sure_is_not_a_matter_of_settings(self, uncertain):
+        config = GateConfig(uncertain=uncertain)
+        worse = several("mask", *([40] * 8))
+        assert not decide(self.before, worse, config, primary="mask").promote
+        assert decide(worse, self.before, config, primary="mask").promote
+
+    def test_whole_videos_are_drawn_where_there_are_enough(self):
+        """Forty objects of four videos, alike within each: as unsure as four numbers."""
+        of_videos = [(video, n) for video in range(4) for n in range(10)]
+        before = [MetricRow("mask", f"v{video}", n, 50, 50, 50, 9) for video, n in of_videos]
+        after = [
+            MetricRow("mask", f"v{video}", n, *[50 + (-8, 3, 5, 6)[video]] * 3, 9) for video, n in of_videos
+        ]
+        decision = decide(before, after, primary="mask")
+        assert decision.interval is not None and decision.interval[0] < -3
+        few = [row for row in before if row.video_id != "v3"], [row for row in after if row.video_id != "v3"]
+        assert decide(*few, primary="mask").criteria[0].videos == 3
+
+
+class TestRetentionAndSeconds:
+    before = (*several("mask", *([50] * 6)), *several("mask", *([70] * 6), suite="retention"))
+
+    def test_what_was_forgotten_refuses(self):
+        after = [*several("mask", *([60] * 6)), *several("mask", *([68] * 6), suite="retention")]
+        decision = decide(self.before, after, primary="mask")
+        assert not decision.promote
+        assert "'mask' on the retention set may fall by 1 at most" in decision.reason
+        assert decision.deltas == {"mask": 10.0}
+        assert [(one.suite, one.passed) for one in decision.criteria] == [("", True), ("retention", False)]
+
+    @pytest.mark.parametrize(("seconds", "promote"), [(19, True), (20.9, True), (21.1, False)])
+    def test_people_must_not_become_slower(self, seconds, promote):
+        before = [*self.before, *several("online", *([20] * 6), seconds=True)]
+        after = [*self.before, *several("online", *([seconds] * 6), seconds=True)]
+        decision = decide(before, after, primary="mask")
+        assert decision.promote is promote
+        (timed,) = (one for one in decision.criteria if one.measure == "seconds")
+        assert timed.delta == pytest.approx(seconds - 20) and timed.allowed == pytest.approx(1.0)
+        assert promote or "'online' may take 1.0 s more at most" in decision.reason
+
+    def test_seconds_that_only_one_model_has_refuse(self):
+        before = [*self.before, *several("online", 20, 20, seconds=True)]
+        after = [*self.before, *several("online", 20, 20)]
+        decision = decide(before, after, primary="mask")
+        assert not decision.promote and "only one model's seconds" in decision.reason
+
+    def test_a_set_that_only_one_model_saw_refuses(self):
+        decision = decide(self.before, self.before[:6], primary="mask")
+        assert not decision.promote and "on the retention set" in decision.reason
+
+    def test_rows_of_the_gate_hold_interval_and_verdict(self):
+        after = [*several("mask", *([60] * 6)), *several("mask", *([68] * 6), suite="retention")]
+        rows = [
+            one.to_row(round_id="r0001-p2", checkpoint_hash="abc")
+            for one in decide(self.before, after, primary="mask").criteria
+        ]
+        assert rows_to_table("metrics", rows).num_rows == 2
+        assert rows[0]["suite"] is None and rows[1]["suite"] == "retention"
+        assert (rows[0]["jf"], rows[0]["low"], rows[0]["high"], rows[0]["verdict"]) == (10, 10, 10, "passed")
+        assert rows[1]["verdict"] == "failed" and rows[1]["allowed"] == 1.0
