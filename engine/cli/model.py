@@ -123,8 +123,6 @@ def train(
     out: Path,
 ) -> None:
     """Fine-tune on a dataset manifest, with a progress bar; writes weights and `metrics.parquet`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
     from rich.progress import Progress
 
     from engine.dataset import latest_dataset
@@ -150,7 +148,6 @@ def train(
                 bar, completed=int(row["step"]), description=f"Training, loss {float(row['loss']):.3f}"
             ),
         )
-    pq.write_table(pa.Table.from_pylist(result.rows), out / "metrics.parquet")
     say(f"Wrote [bold]{result.checkpoint}[/] and {out / 'metrics.parquet'}")
     next_step(f"engine model evaluate {result.checkpoint}")
 

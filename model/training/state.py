@@ -13,11 +13,12 @@ import hashlib
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -26,6 +27,9 @@ from model.errors import TrainingError
 __all__ = ["SavedState", "States", "alone_in", "is_full", "replace_file"]
 
 _NAME = re.compile(r"state-(\d+)\.([0-9a-f]{64})\.pt")
+PATIENCE_S = 10.0
+"""Of a run that finds another one in its folder: one that was killed a moment ago may still be ending."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger(__name__)
 
@@ -137,13 +141,23 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Keep a second process from training in the same folder; the lock goes with the process, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("ab") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(stream, time.monotonic() + PATIENCE_S):
             raise TrainingError(
                 f"Another process is training in {folder}; wait for it or choose another folder."
-            ) from error
+            )
         yield
+
+
+def _locked(stream: IO[bytes], until: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.1)
+        else:
+            return True
 
 
 def _sha256(path: Path) -> str:

@@ -168,7 +168,8 @@ def test_a_run_may_start_anew_or_go_on_with_other_habits_of_saving(cut: Path) ->
     assert [row["step"] for row in told] == [row["step"] for row in rows] == [1, 2, 3, 4, 5]
 
 
-def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "PATIENCE_S", 0.0)
     with alone_in(tmp_path), pytest.raises(TrainingError, match="Another process is training in"):
         learn(tmp_path)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from qa.report import ExtraFilmstrip, RunReportData, choose, formats
+from qa.report.charts import training_course_plots
 from qa.report.filmstrip import Shot, make_thumbnail, pick_frames, zoom_window
 from qa.report.lineage import in_order, round_chain, run_chain
 from qa.report.measures import measure_phases, outcomes
@@ -236,3 +239,14 @@ def test_lineage_runs_from_checkpoint_to_checkpoint() -> None:
 def test_an_extra_strip_must_fit_together() -> None:
     with pytest.raises(ValueError, match="'x' differ in length"):
         ExtraFilmstrip("x", "", [np.zeros((4, 4, 3), np.uint8)], [], [0])
+
+
+def test_the_course_of_training_is_drawn_where_it_was_recorded() -> None:
+    last = make_run().rounds[-1]
+    titles = [plot.title for plot in training_course_plots(last)]
+    assert titles == ["Learning rate", "Length of the gradient before clipping"]
+    speed = pd.DataFrame({"step": [1, 2], "step_s": [0.5, 0.25], "throughput": [4.0, 8.0]})
+    plots = training_course_plots(replace(last, training_speed=speed))
+    assert plots[-1].title == "Throughput of training"
+    assert "objects a second" in plots[-1].svg
+    assert training_course_plots(replace(last, training=last.training[:0])) == []
