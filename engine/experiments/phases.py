@@ -29,6 +29,7 @@ from engine.home import EngineHome
 from engine.phases import PromptMode
 from engine.rounds import base_checkpoint
 from model.training.clips import TrainingVideo
+from qa.report.formats import plural
 from storage.manifests import rows_to_table, write_manifest
 from storage.masks import Rle
 from storage.videos import Video
@@ -149,8 +150,8 @@ class PhasesExperiment:
     def sentence(self) -> str:
         """What it will do."""
         size, cells = self.size, len(self.measured.cells)
-        films = _plural(size.drawn, "drawn video") + (
-            f" and {_plural(cells, 'window')} of cells" if cells else ""
+        films = plural(size.drawn, "drawn video") + (
+            f" and {plural(cells, 'window')} of cells" if cells else ""
         )
         first = (
             "Trains SAM 2 Mask and SAM 2 on phase-1 masklets of other videos; then the"
@@ -297,10 +298,6 @@ class PhasesExperiment:
                     TrainingVideo(video.name, self.home.library.frames(video), by_place, group=video.group)
                 )
         return videos
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def last_masks(

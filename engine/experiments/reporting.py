@@ -21,6 +21,7 @@ from engine.home import EngineHome
 from engine.reporting import frame_loader
 from qa.alignment import align
 from qa.report.filmstrip import Shot, make_filmstrip, pick_frames
+from qa.report.formats import plural
 from qa.report.gallery import Group
 from storage.manifests import read_manifest
 from storage.masks import Rle, decode, iou, is_empty
@@ -112,9 +113,9 @@ def _phases(experiment: PhasesExperiment, done: Mapping[str, UnitResult], versio
     section = found_by.section(
         found,
         about=(
-            f"{found.objects} objects of {len(experiment.measured.drawn)} drawn videos and "
-            f"{len(experiment.measured.cells)} windows of cells, {size.frames} frames each, were annotated by "
-            f"{len(found.arms)} groups of {size.people} people, dealt at random, one protocol a group, from nothing. "
+            f"{found.objects} objects of {plural(len(experiment.measured.drawn), 'drawn video')} and "
+            f"{plural(len(experiment.measured.cells), 'window')} of cells, {size.frames} frames each, were annotated "
+            f"by {len(found.arms)} groups of {size.people} people, dealt at random, one protocol each, from nothing. "
             f"{trained}"
         ),
         strips=_strips(experiment, done),
@@ -228,9 +229,9 @@ def _data(experiment: DataExperiment, done: Mapping[str, UnitResult], versions: 
     section = found_by.section(
         found,
         about=(
-            f"A round in each phase collected masklets with the same weights. From those weights, {found.seeds} "
-            f"models a row were trained for {size.steps} steps each at {size.lesson_size} px: on drawn clips alone, or "
-            "half on drawn clips and half on masklets. Each row has the data of all rows above it."
+            "A round in each phase collected masklets with the same weights. From those weights, "
+            f"{plural(found.seeds, 'model')} a row was trained for {size.steps} steps at {size.lesson_size} px: on drawn "
+            "clips alone, or half on drawn clips and half on masklets. Each row has the data of all rows above it."
         ),
         strips=(),
         assumptions=(

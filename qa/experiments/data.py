@@ -11,7 +11,7 @@ import pandas as pd
 
 from qa.experiments.page import Block, Picture, Section, shown, shown_difference
 from qa.experiments.paper import WORTH, WORTH_CITATION
-from qa.experiments.plots import COLOURS, Curve, curves
+from qa.experiments.plots import COLOURS, Curve, Panel, curves
 from qa.experiments.statistics import Estimate, crossed_mean
 from qa.report import formats
 from qa.report.gallery import Group
@@ -213,5 +213,5 @@ def _plot(findings: DataFindings) -> Any:
             for order, (owner, protocol) in enumerate(findings.scored)
             if owner == suite
         ]
-        panels.append((SUITES[suite], "J&F (0–100)", shown_here))
+        panels.append(Panel(SUITES[suite], "J&F (0–100)", shown_here))
     return curves(panels, x_label="trained on", x_names=x_names)

@@ -19,34 +19,44 @@ WIDTH_IN, HEIGHT_IN, DPI = 6.0, 3.4, 150
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Estimates at places on the x axis, joined by a line unless `line` is off."""
+    """Estimates at places on the x axis, joined by a line."""
 
     label: str
     points: tuple[tuple[float, Estimate], ...]
     colour: str
-    line: bool = True
-    hollow: bool = False
 
 
-def curves(
-    panels: Sequence[tuple[str, str, Sequence[Curve]]], *, x_label: str, x_names: Mapping[float, str]
-) -> Figure:
-    """Panels side by side: (title, label of the y axis, curves), all over the same named places."""
-    figure = Figure(figsize=(WIDTH_IN * len(panels), HEIGHT_IN), dpi=DPI, layout="constrained")
-    for axes, (title, y_label, shown) in zip(
-        np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True
-    ):
-        for order, curve in enumerate(shown):
-            _draw(axes, curve, shift=(order - (len(shown) - 1) / 2) * 0.06)
-        _dress(axes, title=title, x_label=x_label, y_label=y_label)
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One plot beside others. y_from: where the y axis starts; level: a dashed line to compare with."""
+
+    title: str
+    y_label: str
+    curves: Sequence[Curve]
+    y_from: float | None = None
+    level: float | None = None
+
+
+def curves(panels: Sequence[Panel], *, x_label: str, x_names: Mapping[float, str]) -> Figure:
+    """Panels side by side, all over the same named places."""
+    width = WIDTH_IN * (1.0 if len(panels) < 3 else 0.8)
+    figure = Figure(figsize=(width * len(panels), HEIGHT_IN), dpi=DPI, layout="constrained")
+    for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        for order, curve in enumerate(panel.curves):
+            _draw(axes, curve, shift=(order - (len(panel.curves) - 1) / 2) * 0.06)
+        _dress(axes, title=panel.title, x_label=x_label, y_label=panel.y_label)
         axes.set_xticks(list(x_names), list(x_names.values()))
-        if any(curve.label for curve in shown):
+        if panel.level is not None:
+            axes.axhline(panel.level, color=SOFT, linestyle="--", linewidth=1)
+        if panel.y_from is not None:
+            axes.set_ylim(bottom=panel.y_from)
+        if any(curve.label for curve in panel.curves):
             axes.legend(frameon=False, fontsize=9)
     return figure
 
 
 def bars(
-    bars_of: Mapping[str, Estimate], *, title: str, y_label: str, marks: Mapping[str, float], mark_label: str
+    bars_of: Mapping[str, Estimate], *, y_label: str, marks: Mapping[str, float], mark_label: str
 ) -> Figure:
     """A bar with its interval for each name, and where given a mark of what others found."""
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), dpi=DPI, layout="constrained")
@@ -60,13 +70,13 @@ def bars(
                 place, marks[name], marker="D", color=COLOURS[5], linestyle="none", label=label, zorder=4
             )
     axes.set_xticks(range(len(bars_of)), list(bars_of))
-    _dress(axes, title=title, x_label="", y_label=y_label)
+    _dress(axes, title="", x_label="", y_label=y_label)
     if marks:
         axes.legend(frameon=False, fontsize=9)
     return figure
 
 
-def paired_lines(table: Mapping[str, Sequence[float]], *, title: str, y_label: str) -> Figure:
+def paired_lines(table: Mapping[str, Sequence[float]], *, y_label: str) -> Figure:
     """One thin line an object through the names, on a logarithmic axis: where it gets cheaper, and where not."""
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), dpi=DPI, layout="constrained")
     axes = figure.subplots()
@@ -74,20 +84,17 @@ def paired_lines(table: Mapping[str, Sequence[float]], *, title: str, y_label: s
     axes.plot(range(len(table)), np.maximum(values, 1e-3), color=COLOURS[0], alpha=0.35, linewidth=1)
     axes.set_yscale("log")
     axes.set_xticks(range(len(table)), list(table))
-    _dress(axes, title=title, x_label="", y_label=y_label)
+    _dress(axes, title="", x_label="", y_label=y_label)
     return figure
 
 
 def _draw(axes: Axes, curve: Curve, *, shift: float) -> None:
     places = [x + shift for x, _ in curve.points]
-    face = "white" if curve.hollow else curve.colour
     axes.plot(
         places,
         [estimate.value for _, estimate in curve.points],
         color=curve.colour,
-        linestyle="-" if curve.line else "none",
         marker="o",
-        markerfacecolor=face,
         markersize=6,
         label=curve.label or None,
         zorder=3,

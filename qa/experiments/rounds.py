@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from qa.experiments.page import Block, Picture, Section, shown, shown_difference
-from qa.experiments.plots import COLOURS, Curve, curves
+from qa.experiments.plots import COLOURS, Curve, Panel, curves
 from qa.experiments.statistics import Estimate, Statistic, estimate, ratio, ratio_of_ratios
 from qa.report import formats
 from qa.report.gallery import Group
@@ -75,6 +75,7 @@ class RoundsFindings:
 
     rounds: Mapping[tuple[str, int], RoundFindings]
     relative_cost: Estimate
+    relative_by_round: Mapping[int, Estimate]
     relative_frame: Estimate
     gain: Mapping[str, Estimate]
     start: Mapping[str, Estimate]
@@ -85,7 +86,12 @@ class RoundsFindings:
 
     @property
     def pays(self) -> bool | None:
-        """Whether an accepted masklet gets cheaper: yes, no (dearer), or None where the interval holds both."""
+        """Whether an accepted masklet gets cheaper: yes, no, or None where the interval holds both.
+
+        No, too, when no retrained model was let through: then both arms did the same work.
+        """
+        if not self.promoted:
+            return False
         if self.relative_cost.high < 1:
             return True
         return False if self.relative_cost.low > 1 else None
@@ -93,6 +99,11 @@ class RoundsFindings:
     @property
     def verdict(self) -> str:
         """The outcome in a sentence."""
+        if not self.promoted:
+            return (
+                f"The loop does not pay here: none of {self.retrained} retrained models passed the gate, so both arms "
+                "did the same work."
+            )
         one = self.relative_cost
         low, high = 100 * (one.low - 1), 100 * (one.high - 1)
         if math.isnan(one.value):
@@ -122,6 +133,7 @@ class RoundsFindings:
             "verdict": self.verdict,
             "pays": self.pays,
             "relative_cost": self.relative_cost.to_json(),
+            "relative_cost_by_round": {str(n): one.to_json() for n, one in self.relative_by_round.items()},
             "relative_seconds_per_frame": self.relative_frame.to_json(),
             "jf_gain": {name: one.to_json() for name, one in self.gain.items()},
             "jf_start": {name: one.to_json() for name, one in self.start.items()},
@@ -147,6 +159,13 @@ def find(
             for number in range(1, last + 1)
         },
         relative_cost=_relative(later, "people_s", "accepted"),
+        relative_by_round={
+            number: one
+            for number in range(1, last + 1)
+            if not math.isnan(
+                (one := _relative(costs[costs["round"] == number], "people_s", "accepted")).value
+            )
+        },
         relative_frame=_relative(later, "annotate_s", "frames"),
         gain={name: _gain(scores, name, last) for name in protocols},
         start={name: _score(scores, LOOP, 0, name) for name in protocols},
@@ -158,7 +177,7 @@ def find(
 
 
 def figure(findings: RoundsFindings) -> Figure:
-    """The picture of the comparison: cost on the left, J&F on the right."""
+    """The picture of the comparison: cost of each arm, their ratio, and J&F."""
     last = max(number for _, number in findings.rounds)
     numbers = range(1, last + 1)
     costs, scores = [], []
@@ -174,9 +193,11 @@ def figure(findings: RoundsFindings) -> Figure:
         ]
         before = [(0.0, findings.start[PROTOCOL])] if PROTOCOL in findings.start else []
         scores.append(Curve(NAMES[arm], (*before, *jf), COLOURS[order]))
+    relative = Curve("", tuple((float(n), one) for n, one in findings.relative_by_round.items()), COLOURS[2])
     panels = [
-        ("What an accepted masklet costs", "seconds of people", costs),
-        ("How good the model in use is", f"J&F, {PROTOCOL} (0–100)", scores),
+        Panel("What an accepted masklet costs", "seconds of people", costs, y_from=0.0),
+        Panel("The same, with : without retraining", "ratio (below 1: cheaper)", [relative], level=1.0),
+        Panel("How good the model in use is", f"J&F, {PROTOCOL} (0–100)", scores),
     ]
     return curves(
         panels, x_label="round", x_names={float(n): str(n) if n else "start" for n in (0, *numbers)}
@@ -298,7 +319,7 @@ def _table(findings: RoundsFindings) -> Table:
 
 
 def _answer(findings: RoundsFindings) -> Table:
-    answer = {True: "yes", False: "no: dearer", None: "cannot be told"}[findings.pays]
+    answer = {True: "yes", False: "no", None: "cannot be told"}[findings.pays]
     gains = [
         (f"J&F after the last round, {name}, points", shown_difference(one))
         for name, one in findings.gain.items()

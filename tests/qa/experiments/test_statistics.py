@@ -116,13 +116,20 @@ def test_the_verdict_on_the_loop_follows_the_interval(
     assert re.search(words, found.verdict)
     assert found.gain["3-click"].value == pytest.approx(2.0)
     assert found.rounds["loop", 1].cost == found.rounds["still", 1].cost
+    assert found.relative_by_round[1].value == 1.0
+    assert found.relative_by_round[2] == found.relative_cost, "the first round is no part of the verdict"
 
 
 def test_a_loop_in_which_nothing_is_accepted_has_no_price():
     nothing = costs(1.0).assign(accepted=0)
-    found = rounds.find(nothing, scores(0.0), retrained=1, promoted=0, training_s=1.0)
+    found = rounds.find(nothing, scores(0.0), retrained=1, promoted=1, training_s=1.0)
     assert found.pays is None and "Nothing was accepted" in found.verdict
     assert found.to_json()["relative_cost"]["value"] is None
+
+
+def test_a_loop_whose_models_are_all_refused_does_not_pay():
+    found = rounds.find(costs(1.0), scores(0.0), retrained=2, promoted=0, training_s=30.0)
+    assert found.pays is False and "none of 2 retrained models passed the gate" in found.verdict
 
 
 def masklets() -> pd.DataFrame:
@@ -145,6 +152,7 @@ def test_phases_are_compared_on_the_same_objects():
     found = phases.find(masklets(), {"phase-1": 1, "phase-2": 2, "phase-3": 3})
     third = found.arms["phase-3"]
     assert (third.speed_up.value, third.speed_up.low) == pytest.approx((8.0, 8.0))
+    assert third.typical_speed_up.value == pytest.approx(8.0)
     assert third.alignment["all"].value == pytest.approx(90.0) == third.alignment["small"].value
     assert third.edited_percent.value == 15.0 and third.clicks_per_clicked_frame.value == 3.0
     assert "8.0× less" in found.verdict and "at least the five times" in found.verdict
