@@ -239,7 +239,8 @@ class DataExperiment:
         rows = self.rows_of(name)
         videos = training_videos(self.collecting, rows) if rows else []
         folder: Path = self.home.work / unit.name
-        result = teach(self.home, self.start, videos, self._lesson(seed), folder=folder)
+        held_out = {video.group for video in self.held_out.all}
+        result = teach(self.home, self.start, videos, self._lesson(seed), folder=folder, forbidden=held_out)
         return UnitResult({**result.values, "masklets": len(rows)}, result.files, result.measured)
 
     def _collected(self) -> list[Row]:

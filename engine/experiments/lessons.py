@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from engine.home import EngineHome
 from engine.phases import PromptMode
 from engine.rounds import checkpoint_key, store_checkpoint
 from model.training.clips import ClipSource, MaskletClips, MixedClips, TrainingVideo
+from model.training.guard import GuardedClips
 from model.training.synthetic import SyntheticClips
 from model.training.trainer import TrainConfig, finetune
 from storage.manifests import FileRef
@@ -34,18 +35,24 @@ class Lesson:
 
 
 def teach(
-    home: EngineHome, start_hash: str, videos: Sequence[TrainingVideo], lesson: Lesson, *, folder: Path
+    home: EngineHome,
+    start_hash: str,
+    videos: Sequence[TrainingVideo],
+    lesson: Lesson,
+    *,
+    folder: Path,
+    forbidden: Collection[str] = (),
 ) -> UnitResult:
     """Train the stored weights, resuming in `folder`; the result's file `weights` is the checkpoint.
 
-    Without videos it trains on drawn clips alone.
+    Without videos it trains on drawn clips alone. Raises LeakError at a clip of a `forbidden` group.
     """
     folder.mkdir(parents=True, exist_ok=True)
     began = time.process_time()
     with home.store.local_copy(checkpoint_key(start_hash)) as start:
         trained = finetune(
             start,
-            _clips(videos, lesson),
+            _clips(videos, lesson, forbidden),
             _config(lesson),
             out_dir=folder,
             image_size=lesson.image_size or None,
@@ -60,11 +67,11 @@ def teach(
     )
 
 
-def _clips(videos: Sequence[TrainingVideo], lesson: Lesson) -> ClipSource:
+def _clips(videos: Sequence[TrainingVideo], lesson: Lesson, forbidden: Collection[str]) -> ClipSource:
     drawn = SyntheticClips()
     if not videos:
         return drawn
-    real = MaskletClips(videos)
+    real = GuardedClips(MaskletClips(videos), forbidden)
     if lesson.drawn_share == 0:
         return real
     return MixedClips([(real, 1 - lesson.drawn_share), (drawn, lesson.drawn_share)])

@@ -230,8 +230,8 @@ def _data(experiment: DataExperiment, done: Mapping[str, UnitResult], versions: 
         found,
         about=(
             "A round in each phase collected masklets with the same weights. From those weights, "
-            f"{plural(found.seeds, 'model')} a row was trained for {size.steps} steps at {size.lesson_size} px: on drawn "
-            "clips alone, or half on drawn clips and half on masklets. Each row has the data of all rows above it."
+            f"{plural(found.seeds, 'model')} a row was trained for {size.steps} steps at {size.lesson_size} px: on "
+            "drawn clips alone, or half on drawn clips and half on masklets. Each row has the data of all rows above."
         ),
         strips=(),
         assumptions=(

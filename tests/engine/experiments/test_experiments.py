@@ -16,11 +16,15 @@ from engine.experiments.base import Experiment, ExperimentError, pending, result
 from engine.experiments.catalogue import EXPERIMENTS, Request, open_experiment
 from engine.experiments.data import TRAINED, DataExperiment
 from engine.experiments.footage import DRAWN_SEEDS, Reel, sample_windows, take_drawn
+from engine.experiments.lessons import Lesson, teach
 from engine.experiments.phases import PhasesExperiment
 from engine.experiments.protocol import groups_of_people, targets
 from engine.experiments.reporting import write
 from engine.experiments.rounds import LOOP, STILL, RoundsExperiment
 from engine.home import EngineHome
+from engine.rounds import store_checkpoint
+from model.errors import LeakError
+from model.training.clips import TrainingVideo
 from storage.masks import area, decode
 
 ROOT = Path(__file__).parents[3]
@@ -141,6 +145,16 @@ def test_a_killed_experiment_goes_on_at_the_unit(
     assert {name: one.files for name, one in resumed.items()} == {
         name: one.files for name, one in undisturbed.items()
     }
+
+
+def test_a_lesson_refuses_a_video_that_judges(home: EngineHome, micro_checkpoint: Path, tmp_path: Path):
+    (video,) = take_drawn(home, "evaluate", 1, Reel(frames=2, side=64, objects=1))
+    truth = home.references.read(video.video_id)
+    leaked = TrainingVideo(video.name, home.library.frames(video), list(truth.values()), group=video.group)
+    lesson = Lesson(steps=1, frames=2, objects=1, image_size=0, drawn_share=0.0)
+    start = store_checkpoint(home, micro_checkpoint)
+    with pytest.raises(LeakError, match=video.group):
+        teach(home, start, [leaked], lesson, folder=tmp_path, forbidden={video.group})
 
 
 def test_units_have_different_keys_and_name_what_they_build_on(tmp_path: Path, micro_checkpoint: Path):
