@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.show import err, next_step, print_json, say
+from engine.cli.show import complain, err, next_step, print_json, say
 
 if TYPE_CHECKING:
     from engine.experiments.base import Experiment
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.experiments.units import Unit
 
 DEFAULT_FOLDER = Path("experiment-home")
+STOPPED = 130
 
 experiment_app = typer.Typer(
     help="Experiments about the engine itself, with simulated people. Killed anywhere, they go on where they were.",
@@ -99,22 +100,32 @@ def _asked(
 
 def _run(request: Request, *, prefect: bool, as_json: bool) -> None:
     """Say what will happen, do it, and say what came out."""
-    from engine.experiments.base import only_runner, pending
+    from engine.experiments.base import only_runner
+
+    try:
+        with only_runner(request.place.home(request.name)):
+            page, values = _found(request, prefect=prefect, as_json=as_json)
+    except KeyboardInterrupt:
+        complain("Stopped. Nothing is lost: run the same command again to continue.")
+        raise typer.Exit(STOPPED) from None
+    _conclude(page, values, as_json=as_json)
+
+
+def _found(request: Request, *, prefect: bool, as_json: bool) -> tuple[Path, dict[str, Any]]:
+    """Do what is open and write the report: the page and the values."""
+    from engine.experiments.base import pending
     from engine.experiments.catalogue import open_experiment
     from engine.experiments.reporting import write
 
-    place = request.place
-    with only_runner(place.home(request.name)):
-        with err.status("making the videos …"):
-            experiment = open_experiment(request)
-            units = pending(experiment)
-        if not as_json:
-            say(f"{experiment.sentence()} {_how_long(units, len(experiment.units()))}")
-        with _progress(units) as advance:
-            _work(request, experiment, prefect=prefect and bool(units), on_unit=advance)
-        with err.status("writing the report …"):
-            page, values = write(place, experiment)
-    _conclude(page, values, as_json=as_json)
+    with err.status("making the videos …"):
+        experiment = open_experiment(request)
+        units = pending(experiment)
+    if not as_json:
+        say(f"{experiment.sentence()} {_how_long(units, len(experiment.units()))}")
+    with _progress(units) as advance:
+        _work(request, experiment, prefect=prefect and bool(units), on_unit=advance)
+    with err.status("writing the report …"):
+        return write(request.place, experiment)
 
 
 def _work(
