@@ -30,7 +30,19 @@ if TYPE_CHECKING:
     from model.training.trainer import Row as TrainRow
     from model.training.trainer import TrainConfig, TrainResult
 
-__all__ = ["TrainingJob", "failure", "train_apart", "train_job", "write_job"]
+__all__ = [
+    "ERROR_FILE",
+    "JOB_FILE",
+    "Teller",
+    "TrainingJob",
+    "attempt",
+    "failure",
+    "run_child",
+    "serve_parent",
+    "train_apart",
+    "train_job",
+    "write_job",
+]
 
 MODULE = "engine.training_process"
 JOB_FILE = "job.json"
@@ -79,7 +91,7 @@ def train_apart(
 
     path = out_dir / JOB_FILE
     write_job(path, home, start, rows, settings, config=config)
-    _run(path, processes, tell)
+    run_child(MODULE, path, processes, tell)
     return TrainResult(out_dir / CHECKPOINT_FILE, without_timing(read_curve(out_dir)))
 
 
@@ -107,11 +119,12 @@ def write_job(
     path.write_text(json.dumps(asdict(job), indent=1) + "\n", encoding="utf-8")
 
 
-def _run(job: Path, processes: int, tell: Callable[[str], None]) -> None:
+def run_child(module: str, job: Path, processes: int, tell: Callable[[str], None]) -> None:
+    """Runs `python -m module JOB PROCESSES`, whose lines `tell` gets; raises what it says went wrong."""
     error_file = job.with_name(ERROR_FILE)
     error_file.unlink(missing_ok=True)
     child = subprocess.Popen(
-        [sys.executable, "-m", MODULE, str(job), str(processes)],
+        [sys.executable, "-m", module, str(job), str(processes)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -141,8 +154,8 @@ def failure(code: int, error_file: Path, lines: Sequence[str]) -> EngineError:
         return (StoreError if said["again"] else TrainingError)(said["message"])
     if code == -signal.SIGKILL:
         return TrainingError(
-            "The training process was killed, most likely because memory ran out: lower retrain.clips_per_step or "
-            "retrain.frames. The next run of the round goes on from its last saved state."
+            "The training process was killed, most likely because memory ran out: lower clips_per_step or frames. "
+            "The next run goes on from the last saved state."
         )
     last = "\n".join(lines) or "(nothing)"
     return TrainingError(f"The training process ended with exit code {code}. The last it said:\n{last}")
@@ -150,24 +163,29 @@ def failure(code: int, error_file: Path, lines: Sequence[str]) -> EngineError:
 
 def main(arguments: Sequence[str]) -> int:
     """The child: trains, or starts the processes that do; returns the exit code."""
+    return serve_parent(MODULE, arguments, train_job)
+
+
+def serve_parent(module: str, arguments: Sequence[str], work: Callable[[Path], int]) -> int:
+    """What a child of `run_child` does: `work` on the job, in so many processes; all end with the parent."""
     from model.training.launch import die_with_parent
 
     parent = os.environ.get(PARENT)
     die_with_parent(int(parent) if parent else None)
     job = Path(arguments[0])
     processes = int(arguments[1]) if len(arguments) > 1 else 1
-    return _launch(job, processes) if processes > 1 else train_job(job)
+    return _launch(module, job, processes) if processes > 1 else work(job)
 
 
-def _launch(job: Path, processes: int) -> int:
-    """Runs `train_job` in several processes, of which each dies with this one."""
+def _launch(module: str, job: Path, processes: int) -> int:
+    """Runs the module in several processes, of which each dies with this one."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
     os.environ[PARENT] = str(os.getpid())
     os.environ.setdefault("OMP_NUM_THREADS", str(_threads(processes)))
     try:
-        torchrun(["--standalone", f"--nproc-per-node={processes}", "-m", MODULE, str(job)])
+        torchrun(["--standalone", f"--nproc-per-node={processes}", "-m", module, str(job)])
     except ChildFailedError:
         return 1  # the one that failed has said why
     return 0
@@ -183,7 +201,8 @@ def train_job(path: Path) -> int:
     from model.training.recipe import TrainConfig
 
     job = TrainingJob.read(path)
-    try:
+
+    def work() -> None:
         retrain(
             open_home(Path(job.home)),
             Path(job.start),
@@ -191,8 +210,16 @@ def train_job(path: Path) -> int:
             RetrainSettings(**job.settings),
             config=TrainConfig(**job.config),
             out_dir=path.parent,
-            progress=_Teller(),
+            progress=Teller(),
         )
+
+    return attempt(path, work)
+
+
+def attempt(path: Path, work: Callable[[], None]) -> int:
+    """Does the work of the job at `path`; an error is printed and written beside it. Returns the exit code."""
+    try:
+        work()
     except EngineError as error:
         print(f"error: {error}", flush=True)
         facts = {"message": str(error), "again": isinstance(error, StoreError | CatalogError)}
@@ -201,7 +228,7 @@ def train_job(path: Path) -> int:
     return 0
 
 
-class _Teller:
+class Teller:
     """Prints a line about the first step and then every ten seconds."""
 
     def __init__(self) -> None:

@@ -338,6 +338,9 @@ def model_train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write event files; TensorBoard must be installed.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that train together, each on a GPU or a share of the cores.")
+    ] = 1,
     show: Annotated[
         bool, typer.Option("--show", help="Print the recipe as TOML, and train nothing.")
     ] = False,
@@ -347,7 +350,8 @@ def model_train(
     from engine.cli.model import train
 
     if not recipe:
-        _only_with_a_recipe(settings=settings, data=data, tensorboard=tensorboard, show=show)
+        apart = processes > 1
+        _only_with_a_recipe(settings=settings, data=data, tensorboard=tensorboard, processes=apart, show=show)
         folder = out or Path("training")
         chosen = mode or "all"
         train(_open(context), checkpoint, manifest=manifest, mode=chosen, steps=steps, seed=seed, out=folder)
@@ -358,8 +362,16 @@ def model_train(
     if show:
         recipes.show(recipe, changes)
         return
-    home = _home_if_any(context)
-    recipes.train(home, recipe, changes, start=checkpoint, seed=seed, out=out, tensorboard=tensorboard)
+    recipes.train(
+        _home_if_any(context),
+        recipe,
+        changes,
+        start=checkpoint,
+        seed=seed,
+        out=out,
+        tensorboard=tensorboard,
+        processes=processes,
+    )
 
 
 def _only_with_a_recipe(**options: object) -> None:
@@ -378,7 +390,7 @@ def model_pretrain(
     """Train nano from nothing, by the recipe of the packaged weights: `engine model train nano`."""
     from engine.cli.recipes import Changes, train
 
-    train(_home_if_any(context), "nano", Changes(), start=None, seed=seed, out=out, tensorboard=False)
+    train(_home_if_any(context), "nano", Changes(), start=None, seed=seed, out=out)
 
 
 @model_app.command("promote")

@@ -11,6 +11,7 @@ from engine.cli.show import err, next_step, print_json, print_table, say
 
 if TYPE_CHECKING:
     from engine.home import EngineHome
+    from engine.recipes import RecipeRun
     from model.training.recipe import Recipe, Stage
     from model.training.trainer import Row
 
@@ -80,16 +81,31 @@ def train(
     start: Path | None,
     seed: int,
     out: Path | None,
-    tensorboard: bool,
+    tensorboard: bool = False,
+    processes: int = 1,
 ) -> None:
-    """Train by a recipe, with a progress bar."""
-    from rich.progress import Progress
-
-    from engine.recipes import RecipeRun, run
+    """Train by a recipe: here, with a progress bar, or in several processes, with a line now and then."""
+    from engine.recipe_process import run_apart
+    from engine.recipes import RecipeRun
 
     recipe = changed_recipe(name, changes)
     folder = out or Path("training") / recipe.name
     asked = RecipeRun(recipe=recipe, out_dir=folder, seed=seed, start=start, tensorboard=tensorboard)
+    if processes == 1:
+        _train_here(home, asked)
+    else:
+        run_apart(home, asked, processes=processes, tell=say)
+    checkpoint = folder / "checkpoint.safetensors"
+    say(f"Wrote [bold]{checkpoint}[/]")
+    next_step(f"engine model evaluate {checkpoint}")
+
+
+def _train_here(home: EngineHome | None, asked: RecipeRun) -> None:
+    from rich.progress import Progress
+
+    from engine.recipes import run
+
+    recipe = asked.recipe
     with Progress(transient=True, console=err) as bars:
         bar = bars.add_task("Training", total=recipe.steps)
         before = _steps_before(recipe)
@@ -101,9 +117,7 @@ def train(
                 description=f"{stage.name}, loss {float(row['loss']):.3f}",
             )
 
-        result = run(home, asked, progress=tell)
-    say(f"Wrote [bold]{result.checkpoint}[/]")
-    next_step(f"engine model evaluate {result.checkpoint}")
+        run(home, asked, progress=tell)
 
 
 def _steps_before(recipe: Recipe) -> dict[str, int]:

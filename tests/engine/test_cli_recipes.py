@@ -24,6 +24,7 @@ FEW = ("--set", "image_size=64", "--set", "clips_per_step=1", "--set", "objects=
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No home lies here."""
     monkeypatch.delenv("ENGINE_HOME", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.chdir(tmp_path)
 
 
@@ -76,6 +77,17 @@ def test_a_recipe_trains_without_a_home_and_goes_on(tmp_path: Path) -> None:
     assert pq.read_table(folder / "metrics.parquet").num_rows == 2
     done(*command)
     assert "another recipe, data, seed or start" in refused(*command, "--seed", "1")
+
+
+@pytest.mark.slow
+def test_processes_train_together_and_their_errors_are_told(tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    save_checkpoint(build_micro(), start)
+    command = ("train", "nano-sam2-mask", "--data", "drawn:", "--from", start, "--steps", "1", *FEW)
+    said = done(*command, "--set", "clips_per_step=2", "--out", "two", "--processes", "2")
+    assert "stage nano-sam2-mask" in said and "step 1: loss" in said
+    assert load_checkpoint(tmp_path / "two" / "checkpoint.safetensors").image_size == 64
+    assert "another recipe" in refused(*command, "--out", "two", "--processes", "2")
 
 
 def test_a_trunk_is_pre_trained_on_a_folder_of_pictures(tmp_path: Path) -> None:
