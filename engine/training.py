@@ -9,13 +9,13 @@ import torch
 
 from engine.dataset import MaskReader
 from engine.home import EngineHome
-from engine.leaks import forbidden_groups, refuse_leaks
+from engine.leaks import refuse_leaks
 from engine.phases import PromptMode
 from engine.settings import RetrainSettings
 from engine.stages.base import Row
-from model.training.clips import ClipSource, MaskletClips, MixedClips, TrainingVideo
+from engine.training_sources import dataset_clips
+from model.training.clips import ClipSource, MixedClips, TrainingVideo
 from model.training.distributed import training_device
-from model.training.guard import GuardedClips
 from model.training.synthetic import SyntheticClips
 from model.training.trainer import Row as TrainRow
 from model.training.trainer import TrainConfig, TrainResult, finetune
@@ -76,7 +76,7 @@ def clip_sources(
     home: EngineHome, rows: Sequence[Row], settings: RetrainSettings
 ) -> tuple[ClipSource, ClipSource]:
     """What to train on, and what to replay so that nothing is forgotten: data set clips, some of them drawn."""
-    real = GuardedClips(MaskletClips(training_videos(home, rows)), forbidden_groups(home))
+    real = dataset_clips(home, rows)
     share = settings.synthetic_share
     if share == 0:
         return real, real

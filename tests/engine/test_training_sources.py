@@ -10,9 +10,11 @@ import pytest
 
 from engine.home import EngineHome, create_home
 from engine.stages.base import Row
+from engine.training import training_videos
 from engine.training_sources import DatasetVideos, dataset_clips, open_sources
 from model.errors import LeakError, TrainingError
 from model.training.augment import AUGMENTATIONS
+from model.training.clips import MaskletClips
 from model.training.data.videos import IndexedClips
 from model.training.guard import GuardedClips
 from model.training.mixture import Mixture
@@ -85,6 +87,19 @@ def test_masks_and_frames_belong_together_by_source_frame(home: EngineHome) -> N
             assert np.array_equal(video.mask(0, position), mask_of(frame))
         video.rest()
         videos = pickle.loads(pickle.dumps(videos))  # noqa: S301 (as a worker process gets it)
+
+
+def test_opening_videos_late_changes_no_clip(home: EngineHome) -> None:
+    rows = rows_of(home, annotate(home, (ingest(home, "a", 10), "manual"), (ingest(home, "b", 90), "auto")))
+    late, at_once = dataset_clips(home, rows), MaskletClips(training_videos(home, rows))
+    for seed in range(6):
+        first, second = (
+            source.clip(seed % 2, np.random.default_rng(seed), frames=3, objects=2, size=32)
+            for source in (late, at_once)
+        )
+        assert np.array_equal(first.images, second.images)
+        assert np.array_equal(first.masks, second.masks)
+        assert (first.name, first.group) == (second.name, second.group)
 
 
 def test_people_and_model_stay_apart(home: EngineHome) -> None:
