@@ -29,6 +29,7 @@ ARMS = (LOOP, STILL)
 PHASE = 3
 SECONDS_PER_ROUND_FRAME = 0.4
 SECONDS_PER_STEP = 0.55
+SECONDS_PER_JUDGED = 3.5
 SECONDS_PER_SCORED_FRAME = 0.3
 """Of one core: for an object and frame of a round, a training step, and a frame of the frozen set, with nano."""
 
@@ -38,7 +39,8 @@ class RoundsSize:
     """How much is done.
 
     rounds, seeds: of each arm. videos, objects: planned by each round. drawn: videos to annotate beside the windows
-    of cells. evaluated: drawn videos of the frozen set, with the CHO movie if there are cells.
+    of cells. evaluated: drawn videos of the frozen set, with the CHO movie if there are cells. judged: clips of the
+    retention set, and objects whose correction is timed.
     """
 
     rounds: int
@@ -54,11 +56,22 @@ class RoundsSize:
     mined: int = 1
     mined_masklets: int = 8
     lesson_size: int = 128
+    judged: int = 4
 
 
 FULL = RoundsSize(rounds=4, seeds=2, videos=4, objects=2, drawn=8, frames=16, steps=60, evaluated=3)
 QUICK = RoundsSize(
-    rounds=2, seeds=1, videos=2, objects=1, drawn=2, frames=6, steps=3, evaluated=1, mined=1, mined_masklets=3
+    rounds=2,
+    seeds=1,
+    videos=2,
+    objects=1,
+    drawn=2,
+    frames=6,
+    steps=3,
+    evaluated=1,
+    mined=1,
+    mined_masklets=3,
+    judged=1,
 )
 TINY = RoundsSize(
     rounds=2,
@@ -74,6 +87,7 @@ TINY = RoundsSize(
     mined=1,
     mined_masklets=2,
     lesson_size=0,
+    judged=0,
 )
 
 
@@ -150,13 +164,16 @@ class RoundsExperiment:
             retrains=arm == LOOP,
             steps=size.steps,
             lesson_size=size.lesson_size,
+            judged=size.judged,
         )
 
     def _unit(self, arm: str, seed: int, number: int) -> Unit:
         size = self.size
         work = SECONDS_PER_ROUND_FRAME * size.videos * size.objects * size.frames
         training = SECONDS_PER_STEP * size.steps if arm == LOOP else 0.0
-        scoring = SECONDS_PER_SCORED_FRAME * size.frames * (size.evaluated + 1)
+        scoring = (
+            SECONDS_PER_SCORED_FRAME * size.frames * (size.evaluated + 1) + SECONDS_PER_JUDGED * size.judged
+        )
         inputs = {
             "start": self.start,
             "size": asdict(size),

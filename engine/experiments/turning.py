@@ -42,9 +42,12 @@ enabled = {retrains}
 steps = {steps}
 image_size = {lesson_size}
 save_every = {save_every}
+processes = 0
 
 [evaluate]
 protocols = ["mask", "3-click"]
+retention_clips = {judged}
+online_objects = {judged}
 """
 
 
@@ -53,7 +56,8 @@ class ArmHome:
     """A home in which rounds are turned: its settings and its videos.
 
     videos, objects: planned by each round. drawn: videos to annotate. evaluated: drawn videos that are kept for the
-    gate; with them the CHO movie, if there are samples. mined: videos mined by a round of phase 3.
+    gate; with them the CHO movie, if there are samples. mined: videos mined by a round of phase 3. judged: drawn
+    clips of the retention set, and objects of each set whose correction the gate times.
     """
 
     path: Path
@@ -70,6 +74,7 @@ class ArmHome:
     retrains: bool = True
     steps: int = 1
     lesson_size: int = 128
+    judged: int = 4
 
     def open(self, samples: Sequence[Sample]) -> EngineHome:
         """The home with its videos, made where it is not there yet."""
@@ -93,6 +98,7 @@ class ArmHome:
             steps=self.steps,
             lesson_size=self.lesson_size,
             save_every=max(1, min(25, self.steps)),
+            judged=self.judged,
         )
 
 
@@ -203,7 +209,7 @@ def _composition(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def _scores(home: EngineHome, opening: RoundOpening) -> list[dict[str, Any]]:
-    """J&F of every object by role and protocol, from the round's frozen evaluation."""
+    """J&F of every object of the frozen set by role and protocol; neither the retention set nor timed corrections."""
     videos = {video.video_id: video.name for video in home.library.videos()}
     rows = _rows(home, _commit(home, opening.round_id, "evaluate"), "metrics")
     return [
@@ -215,7 +221,7 @@ def _scores(home: EngineHome, opening: RoundOpening) -> list[dict[str, Any]]:
             "jf": round(row["jf"], 6),
         }
         for row in rows
-        if row["object_id"] >= 0 and row["video_id"] in videos
+        if row["object_id"] >= 0 and row["suite"] is None and row["seconds"] is None
     ]
 
 
