@@ -10,13 +10,15 @@ the same clicks as one undisturbed process.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from model.losses import LossTerms, frame_losses
+from model.losses import LossTerms, StepPrediction, frame_losses
 from model.network.sam2 import Sam2
 from model.training.batch import Batch
 from model.training.clips import ClipSource
@@ -176,13 +178,15 @@ class SegmentObjective:
         recipe = self._config.recipe(self._mode(step))
         rng = step_rng(self._config.seed, step)
         plan = draw_plan(batch.frames, recipe, rng)
-        batch = batch.to(next(self._model.parameters()).device)
+        device = next(self._model.parameters()).device
+        batch = batch.to(device)
         predictions = simulate(self._model, batch, plan, recipe, rng)
-        terms = [
-            frame_losses(steps, batch.masks[frame].unsqueeze(1))
-            for frame, steps in sorted(predictions.items())
-        ]
-        return _summed(terms)
+        with _full_precision(device):
+            terms = [
+                frame_losses([_single(step) for step in steps], batch.masks[frame].unsqueeze(1))
+                for frame, steps in sorted(predictions.items())
+            ]
+            return _summed(terms)
 
     def weight(self, batch: Batch) -> float:
         """The number of objects."""
@@ -198,6 +202,15 @@ class SegmentObjective:
 
     def _mode(self, step: int) -> str:
         return self._source.mode(step) if isinstance(self._source, ClipSteps) else self._config.mode
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Losses are sums over many pixels, for which bfloat16 is too coarse, whatever the network computes in."""
+    return nullcontext() if device.type == "mps" else torch.autocast(device.type, enabled=False)
+
+
+def _single(step: StepPrediction) -> StepPrediction:
+    return StepPrediction(step.logits.float(), step.ious.float(), step.object_score.float())
 
 
 def _summed(terms: list[LossTerms]) -> Losses:

@@ -328,9 +328,9 @@ class _Run(Generic[B]):
     ) -> dict[str, float]:
         """The losses of the whole step, averaged over parts and processes by their weights."""
         names = list(found[0])
-        stacked = torch.stack([torch.stack([part[name] for name in names]) for part in found]).double()
-        shares = torch.tensor(weights, dtype=torch.float64, device=stacked.device) / total
-        return dict(zip(names, self._ranks.sum(shares @ stacked), strict=True))
+        stacked = torch.stack([torch.stack([part[name] for name in names]) for part in found])  # parts, names
+        shares = torch.tensor(weights, dtype=torch.float64) / total
+        return dict(zip(names, self._ranks.sum(shares @ stacked.cpu().double()), strict=True))
 
     def _stop(
         self, what: str, value: float, batches: Sequence[B], found: Sequence[Mapping[str, Tensor]]

@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from engine.home import EngineHome
+from engine.home import EngineHome, open_home
 from engine.stages.base import Row
 from engine.training import retrain
 from engine.training_process import ERROR_FILE, failure, train_apart, train_job, write_job
-from model.errors import TrainingError
+from model.errors import ModelError, TrainingError
 from model.training.state import States
 from storage.errors import StoreError
 from storage.manifests import FileRef, read_manifest, write_manifest
@@ -103,6 +103,12 @@ def test_what_a_child_said_is_the_error(home: EngineHome, rows: list[Row], tmp_p
     error = failure(1, job.with_name(ERROR_FILE), ["step 1"])
     assert isinstance(error, TrainingError)
     assert str(missing) in str(error)
+
+
+def test_training_goes_where_the_settings_say(home: EngineHome, rows: list[Row], tmp_path: Path) -> None:
+    elsewhere = open_home(home.path, flags={"model.device": "cuda:99"})
+    with pytest.raises(ModelError, match="cuda:99"):
+        retrain(elsewhere, tmp_path, rows, home.settings.retrain, config=config(1), out_dir=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -147,3 +147,17 @@ def test_kinds_of_steps_come_as_often_as_asked() -> None:
     assert len(still) / 2000 == pytest.approx(0.25, abs=0.04)  # half of the replayed ones; masks need clips
     assert isinstance(source, StepSource)
     assert {steps().mode(step) for step in range(50)} == {"masks"}
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
+def test_lowered_arithmetic_trains_sam_with_losses_in_full_precision(step: int) -> None:
+    """What CUDA does by itself is tried on the processor."""
+    config = replace(SHARED, mode="all", clips_per_step=1, correction_clicks=1)
+    objective = SegmentObjective(build_micro(), ClipSteps(SquareClips(), config, size=64), config)
+    batch = objective.draw(step)
+    exact = objective.losses(batch, step)
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = objective.losses(batch, step)
+    lowered.total.backward()  # type: ignore[no-untyped-call]
+    assert {part.dtype for part in lowered.parts.values()} == {torch.float32}
+    assert float(lowered.total.detach()) == pytest.approx(float(exact.total.detach()), rel=0.1)
