@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from model.files.checkpoints import load_checkpoint
+from model.training.data.sources import parse_source
 from model.training.evaluation import PROTOCOLS, evaluate_clips
-from model.training.mixture import Source
 from model.training.recipe import Recipe, Stage, load_recipe
 from model.training.run import Progress, run_recipe
 from model.training.synthetic import SyntheticClips
@@ -30,10 +30,9 @@ def pretrain(
 
     Each stage keeps its state in a folder of its own, so a killed run goes on where it was.
     """
-    sources = [Source("drawn", SyntheticClips())]
-    return run_recipe(
-        recipe or load_recipe("nano"), sources, out_dir=out_dir, seed=seed, progress=progress
-    ).checkpoint
+    chosen = recipe or load_recipe("nano")
+    sources = [parse_source(text) for text in chosen.data]
+    return run_recipe(chosen, sources, out_dir=out_dir, seed=seed, progress=progress).checkpoint
 
 
 def _printed(stage: Stage, row: Row) -> None:

@@ -94,6 +94,8 @@ class Recipe:
             raise TrainingError(f"Recipe {self.name} has no stage.")
         if self.what == "mae" and len(self.stages) > 1:
             raise TrainingError(f"Recipe {self.name}: pre-training of a trunk has one stage.")
+        for stage in self.stages:
+            sam2_config(self.size, image_size=self.side(stage))
         names = [stage.name for stage in self.stages]
         for name in names:
             if names.count(name) > 1 or not name or "/" in name:

@@ -158,7 +158,9 @@ def _remember(recipe: Recipe, out_dir: Path, seed: int, weights: Path | None) ->
         )
     if _is_first():
         out_dir.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        whole = path.with_suffix(".partial")  # other processes may be reading
+        whole.write_text(text, encoding="utf-8")
+        whole.replace(path)
 
 
 def _deciding(text: str) -> list[str]:

@@ -12,9 +12,11 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from engine.cli.app import app
+from engine.home import create_home
 from model.errors import TrainingError
 from model.files.checkpoints import load_checkpoint, save_checkpoint
 from model.training.recipe import RECIPES, load_recipe
+from tests.engine.test_training_sources import annotate, ingest
 from tests.model.training.conftest import build_micro
 
 FEW = ("--set", "image_size=64", "--set", "clips_per_step=1", "--set", "objects=1", "--set", "frames=2")
@@ -77,6 +79,21 @@ def test_a_recipe_trains_without_a_home_and_goes_on(tmp_path: Path) -> None:
     assert pq.read_table(folder / "metrics.parquet").num_rows == 2
     done(*command)
     assert "another recipe, data, seed or start" in refused(*command, "--seed", "1")
+
+
+def test_a_homes_data_set_trains_with_a_recipe_and_without(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home")
+    key = annotate(home, (ingest(home, "film", 40), "manual")).key
+    start = tmp_path / "start.safetensors"
+    save_checkpoint(build_micro(), start)
+    common = ("--manifest", key, "--from", start, "--steps", "1")
+    for recipe in ((), ("nano-finetune", "--set", "frames=2")):
+        command = ["--home", str(home.path), "model", "train", *recipe, *map(str, common)]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output + repr(result.exception)
+    for folder in ("training", "training/nano-finetune"):
+        assert load_checkpoint(tmp_path / folder / "checkpoint.safetensors").image_size == 64
+        assert pq.read_table(tmp_path / folder / "metrics.parquet")["loss"].to_pylist()[0] > 0
 
 
 @pytest.mark.slow

@@ -170,7 +170,7 @@ def test_what_cannot_be_is_refused_and_said(name: str, settings: list[str], mess
         load_recipe(name, settings)
 
 
-@pytest.mark.parametrize("setting", ["size=huge", "image_size=100"])
+@pytest.mark.parametrize("setting", ["size=huge", "image_size=100", "3-clicks.image_size=100"])
 def test_networks_that_cannot_be_are_refused(setting: str) -> None:
     with pytest.raises(ModelError, match=r"huge|multiple of 32"):
         load_recipe("nano", [setting])
