@@ -69,6 +69,7 @@ def until(condition: Callable[[], Any], process: subprocess.Popen[bytes]) -> Non
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_children_die_with_their_parent_and_the_next_run_goes_on(
     home: EngineHome, data_set: FileRef, rows: list[Row], micro_checkpoint: Path, tmp_path: Path
 ) -> None:

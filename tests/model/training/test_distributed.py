@@ -71,6 +71,7 @@ def assert_equal_weights(folder: Path, alone: TrainResult) -> None:
         torch.testing.assert_close(found[name], value, rtol=TOLERANCE, atol=1e-6, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["line", "parts"])
 def test_two_processes_learn_what_one_learns(two_ranks: Path, tmp_path: Path, run: str) -> None:
     alone = learn(tmp_path, RUN, Line())
@@ -78,10 +79,12 @@ def test_two_processes_learn_what_one_learns(two_ranks: Path, tmp_path: Path, ru
     assert_equal_weights(two_ranks / run, alone)
 
 
+@pytest.mark.slow
 def test_two_processes_train_sam_as_one_does(two_ranks: Path, tmp_path: Path) -> None:
     assert_equal_curves(two_ranks / "sam", train(build_micro(), SquareClips(), SAM, out_dir=tmp_path))
 
 
+@pytest.mark.slow
 def test_a_bad_loss_in_one_process_stops_both_and_is_named_once(two_ranks: Path) -> None:
     errors = [(two_ranks / f"error-{rank}.txt").read_text() for rank in range(2)]
     assert errors[0] == errors[1]
