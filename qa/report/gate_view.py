@@ -113,7 +113,7 @@ def _cells(row: Row) -> tuple[Cell, ...]:
         "annotator's time" if _is_timed(row) else "J&F",
         formats.signed(_delta(row), digits) + unit,
         interval,
-        f"{sign}{formats.number(row['allowed'], digits)}{unit}",
+        f"{sign}{formats.number(row['allowed'], digits)}{unit}" if row["allowed"] else "0",
         formats.count(row["frames"]),
         badge(str(row["verdict"]), _KINDS[_state(row)]),
     )
