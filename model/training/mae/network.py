@@ -62,7 +62,7 @@ class MaskedAutoencoder(nn.Module):
     def loss(self, pixels: Tensor, visible: Tensor) -> Tensor:
         """Mean squared error over the hidden patches, against patches of zero mean and unit variance; a scalar."""
         guess: Tensor = self(pixels, visible)
-        error = (guess - normalised_patches(pixels)).square().mean(-1)  # B rows columns
+        error = (guess.float() - normalised_patches(pixels)).square().mean(-1)  # B rows columns
         masked = spread_units(hidden(visible, self.unit_count), self.units, self.unit // POOLED)
         return error[masked].mean()
 

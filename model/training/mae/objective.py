@@ -15,21 +15,27 @@ from model.errors import TrainingError
 from model.files.checkpoints import save_checkpoint
 from model.network.hiera import Hiera
 from model.network.sam2 import PIXEL_MEAN, PIXEL_STD, Sam2
+from model.training.batch import SkippedClip
 from model.training.mae.config import MaeConfig
 from model.training.mae.masking import draw_visible
 from model.training.mae.network import MaskedAutoencoder
 from model.training.mae.pictures import Image, Pictures, random_crop
+from model.training.mixture import ATTEMPTS, UNREADABLE
 from model.training.objective import WHOLE, Losses, Share
 from model.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedPictures:
-    """`images` uint8 [B,S,S,3] RGB, `visible` int64 [B,K] indices of the units that may be seen, `names`."""
+    """`images` uint8 [B,S,S,3] RGB, `visible` int64 [B,K] indices of the units that may be seen, `names`.
+
+    `skipped` are pictures that could not be read, in whose place others were drawn.
+    """
 
     images: Tensor
     visible: Tensor
     names: tuple[str, ...]
+    skipped: tuple[SkippedClip, ...] = ()
 
 
 class MaeObjective:
@@ -42,6 +48,11 @@ class MaeObjective:
         self._pictures = pictures
         self._config = config
         self._mae = mae
+        self._size, self._units = network.image_size, network.unit_count
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the network, which worker processes that draw pictures do not need."""
+        return {**self.__dict__, "_network": None}
 
     @property
     def network(self) -> MaskedAutoencoder:
@@ -56,8 +67,10 @@ class MaeObjective:
                 f"{self._config.clips_per_step} pictures a step cannot be shared by {share.count}; raise "
                 "clips_per_step or lower accumulate or the number of processes."
             )
-        images, visible, names = zip(*(self._draw_one(step, number) for number in numbers), strict=True)
-        return MaskedPictures(torch.from_numpy(np.stack(images)), torch.stack(visible), names)
+        skipped: list[SkippedClip] = []
+        drawn = [self._draw_one(step, number, skipped) for number in numbers]
+        images, visible, names = zip(*drawn, strict=True)
+        return MaskedPictures(torch.from_numpy(np.stack(images)), torch.stack(visible), names, tuple(skipped))
 
     def losses(self, batch: MaskedPictures, step: int) -> Losses:
         """Mean squared error over hidden patches."""
@@ -73,13 +86,22 @@ class MaeObjective:
         """The names of the pictures."""
         return ", ".join(batch.names)
 
-    def _draw_one(self, step: int, number: int) -> tuple[Image, Tensor, str]:
-        rng = np.random.default_rng([self._config.seed, step, 1 + number])
-        size = self._network.image_size
-        index = int(rng.integers(len(self._pictures)))
-        picture, name = self._pictures.picture(index, rng, size=size)
-        crop = random_crop(picture, rng, smallest=self._mae.smallest_crop, size=size)
-        return crop, draw_visible(self._network.unit_count, self._mae.mask_ratio, rng), name
+    def _draw_one(self, step: int, number: int, skipped: list[SkippedClip]) -> tuple[Image, Tensor, str]:
+        """A crop, its visible units and the picture's name; what could not be read is added to `skipped`."""
+        for attempt in range(ATTEMPTS):
+            retry = [attempt] if attempt else []
+            rng = np.random.default_rng([self._config.seed, step, 1 + number, *retry])
+            index = int(rng.integers(len(self._pictures)))
+            try:
+                picture, name = self._pictures.picture(index, rng, size=self._size)
+            except UNREADABLE as error:
+                skipped.append(SkippedClip("pictures", index, str(error)))
+                continue
+            crop = random_crop(picture, rng, smallest=self._mae.smallest_crop, size=self._size)
+            return crop, draw_visible(self._units, self._mae.mask_ratio, rng), name
+        raise TrainingError(
+            f"Step {step}: none of {ATTEMPTS} pictures could be read; the last one: {skipped[-1]}"
+        )
 
 
 def normalised(images: Tensor) -> Tensor:

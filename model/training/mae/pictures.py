@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
-from model.errors import TrainingError
+from model.errors import ClipError, TrainingError
 from model.training.clips import ClipSource
 
 Image = npt.NDArray[np.uint8]
@@ -46,14 +46,14 @@ class FolderPictures:
         return len(self._files)
 
     def picture(self, index: int, rng: np.random.Generator, *, size: int) -> tuple[Image, str]:
-        """The picture at `index`, whole. Raises `TrainingError` naming a file that cannot be read."""
+        """The picture at `index`, whole. Raises `ClipError` naming a file that cannot be read."""
         path = self._files[index]
         try:
             with PilImage.open(path) as image:
                 image.draft("RGB", (2 * size, 2 * size))  # a JPEG is decoded no larger than needed
                 return np.asarray(image.convert("RGB")), str(path)
         except (OSError, UnidentifiedImageError) as error:
-            raise TrainingError(f"Cannot read the picture {path}: {error}.") from error
+            raise ClipError(f"Cannot read the picture {path}: {error}.") from error
 
 
 class ClipPictures:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PilImage
 
 from model.errors import TrainingError
 from model.files.checkpoints import load_checkpoint
@@ -15,7 +17,7 @@ from model.network.sam2 import Sam2
 from model.training.mae.config import MaeConfig
 from model.training.mae.network import MaskedAutoencoder
 from model.training.mae.objective import MaeObjective, fresh_model, normalised, save_trunk
-from model.training.mae.pictures import ClipPictures
+from model.training.mae.pictures import ClipPictures, FolderPictures
 from model.training.objective import Share
 from model.training.train_config import TrainConfig
 from model.training.trainer import fit
@@ -73,3 +75,22 @@ def test_a_fresh_model_depends_on_the_seed_only() -> None:
     first, again, other = (fresh_model(MICRO, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_what_draws_pictures_goes_to_workers_without_the_network() -> None:
+    ours = objective()
+    copy = pickle.loads(pickle.dumps(ours.draw))  # noqa: S301
+    assert torch.equal(copy(3).images, ours.draw(3).images)
+    assert len(pickle.dumps(ours.draw)) < 10_000
+
+
+def test_pictures_that_cannot_be_read_are_replaced_and_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    PilImage.fromarray(np.zeros((80, 80, 3), np.uint8)).save(tmp_path / "b.png")
+    network = objective().network
+    batch = MaeObjective(network, FolderPictures(tmp_path), FEW, MAE).draw(0)
+    assert set(batch.names) == {str(tmp_path / "b.png")} and len(batch.names) == 4
+    assert all("a.png" in clip.reason for clip in batch.skipped)
+    (tmp_path / "b.png").write_bytes(b"neither")
+    with pytest.raises(TrainingError, match="none of 20 pictures could be read"):
+        MaeObjective(network, FolderPictures(tmp_path), FEW, MAE).draw(0)
