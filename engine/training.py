@@ -14,6 +14,8 @@ from engine.phases import PromptMode
 from engine.settings import RetrainSettings
 from engine.stages.base import Row
 from engine.training_sources import dataset_clips
+from model.allocator import keep_freed_memory, suits
+from model.files.checkpoints import read_info
 from model.training.clips import ClipSource, MixedClips, TrainingVideo
 from model.training.distributed import training_device
 from model.training.synthetic import SyntheticClips
@@ -39,6 +41,9 @@ def retrain(
     machine = home.settings
     if machine.model.threads:
         torch.set_num_threads(machine.model.threads)
+    info = read_info(start)  # published files do not say; they are made for large pictures
+    if info is not None and suits(settings.image_size or info.config.image_size):
+        keep_freed_memory()
     real, replay = clip_sources(home, rows, settings)
     return finetune(
         start,

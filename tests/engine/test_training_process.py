@@ -106,10 +106,12 @@ def test_what_a_child_said_is_the_error(home: EngineHome, rows: list[Row], tmp_p
     assert str(missing) in str(error)
 
 
-def test_training_goes_where_the_settings_say(home: EngineHome, rows: list[Row], tmp_path: Path) -> None:
+def test_training_goes_where_the_settings_say(
+    home: EngineHome, rows: list[Row], micro_checkpoint: Path, tmp_path: Path
+) -> None:
     elsewhere = open_home(home.path, flags={"model.device": "cuda:99"})
     with pytest.raises(ModelError, match="cuda:99"):
-        retrain(elsewhere, tmp_path, rows, home.settings.retrain, config=config(1), out_dir=tmp_path)
+        retrain(elsewhere, micro_checkpoint, rows, home.settings.retrain, config=config(1), out_dir=tmp_path)
 
 
 @pytest.mark.parametrize(
