@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 from engine.cli.app import app
 from engine.home import create_home
+from engine.recipe_process import work_on
+from engine.training_process import ERROR_FILE, JOB_FILE, failure
 from model.errors import TrainingError
 from model.files.checkpoints import load_checkpoint, save_checkpoint
 from model.training.recipe import RECIPES, load_recipe
@@ -104,7 +106,10 @@ def test_processes_train_together_and_their_errors_are_told(tmp_path: Path) -> N
     said = done(*command, "--set", "clips_per_step=2", "--out", "two", "--processes", "2")
     assert "stage nano-sam2-mask" in said and "step 1: loss" in said
     assert load_checkpoint(tmp_path / "two" / "checkpoint.safetensors").image_size == 64
-    assert "another recipe" in refused(*command, "--out", "two", "--processes", "2")
+    job = tmp_path / "two" / JOB_FILE
+    job.write_text(job.read_text().replace('"seed": 0', '"seed": 1'))
+    assert work_on(job) == 1  # what a process does
+    assert "another recipe" in str(failure(1, job.with_name(ERROR_FILE), []))
 
 
 def test_a_trunk_is_pre_trained_on_a_folder_of_pictures(tmp_path: Path) -> None:
