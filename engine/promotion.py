@@ -127,7 +127,9 @@ def _challenger(home: EngineHome, round_id: str) -> str:
     return digest
 
 
-def _only_match(which: str, hashes: Sequence[str]) -> str:
+def _only_match(
+    which: str, hashes: Sequence[str], *, no: str = "no file, ", what: str = "a stored hash"
+) -> str:
     found = sorted({digest for digest in hashes if digest.startswith(which)})
     usable = _HEX.fullmatch(which) is not None and len(which) >= SHORTEST_HASH
     if usable and len(found) == 1:
@@ -135,7 +137,7 @@ def _only_match(which: str, hashes: Sequence[str]) -> str:
     if usable and found:
         raise RoundError(f"{which} is the beginning of {len(found)} stored hashes; give more of it.")
     raise RoundError(
-        f"{which} is no file, no round, and not the beginning ({SHORTEST_HASH} digits or more) of a stored hash. "
+        f"{which} is {no}no round, and not the beginning ({SHORTEST_HASH} digits or more) of {what}. "
         "`engine status` shows rounds and the model in use."
     )
 
@@ -157,4 +159,5 @@ def _earlier(home: EngineHome, history: Sequence[ModelChange], to: str) -> str:
     if of_round:
         return of_round[-1]
     used = [change.checkpoint_hash for change in history]
-    return _only_match(to, [*used, base_checkpoint(home)])
+    what = "the hash of weights that were in use"
+    return _only_match(to, [*used, base_checkpoint(home)], no="", what=what)

@@ -333,7 +333,7 @@ def model_train(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Added to every seed of the recipe.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for weights, states and metrics. Default: training.")
+        Path | None, typer.Option(help="Folder for what comes out. Default: training or training/RECIPE.")
     ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write event files; TensorBoard must be installed.")
@@ -434,7 +434,8 @@ def model_evaluate(
         list[str] | None,
         typer.Option(
             metavar="mask|box|N-click|offline|online",
-            help="How objects are prompted; repeat it for several. Default: the setting evaluate.protocols.",
+            help="How objects are prompted (or a baseline: copy-first-mask, nearest-colour); repeat it for several. "
+            "Default: the setting evaluate.protocols.",
         ),
     ] = None,
     suite: Annotated[

@@ -139,12 +139,18 @@ def evaluate(
 
 def _check(protocols: Sequence[str]) -> None:
     """Know a wrong name before anything is loaded."""
+    from qa.errors import EvaluationError
     from qa.evaluation import prompter
     from qa.interactive import INTERACTIVE
 
+    others = (*INTERACTIVE, *BASELINES)
     for name in protocols:
-        if name not in (*INTERACTIVE, *BASELINES):
+        if name in others:
+            continue
+        try:
             prompter(name)
+        except EvaluationError as error:
+            raise EvaluationError(f"{error}; or {', '.join(others)}") from error
 
 
 def _videos(home: EngineHome | None, suite: str) -> list[EvaluationVideo]:

@@ -135,7 +135,7 @@ def train(
     if not rows:
         raise RoundError("There is nothing to train on: the data set is empty. See `engine status`.")
     config = train_config(home.settings.retrain, mode=prompts, seed=seed, steps=steps)
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, console=err) as progress:
         bar = progress.add_task("Training", total=config.steps)
         result = retrain(
             home,
@@ -149,7 +149,7 @@ def train(
             ),
         )
     say(f"Wrote [bold]{result.checkpoint}[/] and {out / 'metrics.parquet'}")
-    next_step(f"engine model evaluate {result.checkpoint}")
+    next_step(f"engine --home {home.path} model evaluate {result.checkpoint}")
 
 
 def _prompt_mode(mode: str) -> PromptMode:

@@ -97,7 +97,17 @@ def train(
         run_apart(home, asked, processes=processes, tell=say)
     checkpoint = folder / "checkpoint.safetensors"
     say(f"Wrote [bold]{checkpoint}[/]")
-    next_step(f"engine model evaluate {checkpoint}")
+    next_step(_next(home, recipe, checkpoint))
+
+
+def _next(home: EngineHome | None, recipe: Recipe, checkpoint: Path) -> str:
+    """A trunk is trained on; other weights are judged, by the home's videos or, without a home, by a suite."""
+    if recipe.what == "mae":
+        following = "nano-images" if recipe.size == "nano" else "images"
+        return f"engine model train {following} --from {checkpoint}"
+    if home is None:
+        return f"engine model evaluate {checkpoint} --suite drawn"
+    return f"engine --home {home.path} model evaluate {checkpoint}"
 
 
 def _train_here(home: EngineHome | None, asked: RecipeRun) -> None:
@@ -114,7 +124,7 @@ def _train_here(home: EngineHome | None, asked: RecipeRun) -> None:
             bars.update(
                 bar,
                 completed=before[stage.name] + int(row["step"]),
-                description=f"{stage.name}, loss {float(row['loss']):.3f}",
+                description=f"{stage.name}, loss {float(row['loss']):.3f}, {float(row['step_s']):.2f} s a step",
             )
 
         run(home, asked, progress=tell)

@@ -24,8 +24,8 @@ def complain(text: str) -> None:
 
 
 def next_step(text: str) -> None:
-    """What to do next."""
-    out.print(f"[dim]Next:[/] {text}", highlight=False)
+    """What to do next, on one line however long, so that it can be copied."""
+    out.print(f"[dim]Next:[/] {text}", highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

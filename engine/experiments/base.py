@@ -116,14 +116,6 @@ def fix_design(home: EngineHome, wanted: Mapping[str, Any]) -> dict[str, Any]:
     return fixed
 
 
-def read_design(home: EngineHome) -> dict[str, Any] | None:
-    """The design of a home's experiment, None if none was begun."""
-    if not home.store.exists(DESIGN_KEY):
-        return None
-    design: dict[str, Any] = json.loads(home.store.get(DESIGN_KEY))
-    return design
-
-
 def pending(experiment: Experiment) -> list[Unit]:
     """Units without a result, in order."""
     return [unit for unit in experiment.units() if not experiment.home.store.exists(unit.key)]

@@ -34,7 +34,6 @@ __all__ = [
     "SegmentObjective",
     "Share",
     "StepSource",
-    "clip_rng",
     "step_rng",
 ]
 
@@ -101,11 +100,6 @@ class StepSource(Protocol):
 def step_rng(seed: int, step: int) -> np.random.Generator:
     """The generator of what all clips of a step share: its kind and its plan of prompts."""
     return np.random.default_rng([seed, step])
-
-
-def clip_rng(seed: int, step: int, clip: int) -> np.random.Generator:
-    """The generator of one clip of a step, counted over all processes."""
-    return np.random.default_rng([seed, step, 1 + clip])
 
 
 class ClipSteps:

@@ -29,7 +29,7 @@ from model.training.mixture import Source
 from model.training.preparation import set_drop_path
 from model.training.recipe import Recipe, Stage, TrainConfig
 from model.training.recipe_sources import stage_mixture
-from model.training.trainer import CHECKPOINT_FILE, Row, fit, train
+from model.training.trainer import CHECKPOINT_FILE, NOT_RESULTS, Row, fit, train
 from model.training.young import initialise_young, spread_candidates
 
 __all__ = ["RECIPE_FILE", "Progress", "RecipeResult", "pretrain_trunk", "run_recipe", "starting_weights"]
@@ -39,8 +39,6 @@ RECIPE_FILE = "recipe.toml"
 
 YOUNG_SAMPLE = 16
 """Pictures on which a fresh network's layers are brought to unit output."""
-
-_NOT_RESULTS = ("workers", "save_every", "keep")
 
 Progress = Callable[[Stage, Row], None]
 
@@ -165,7 +163,7 @@ def _remember(recipe: Recipe, out_dir: Path, seed: int, weights: Path | None) ->
 
 def _deciding(text: str) -> list[str]:
     """The lines that decide the weights."""
-    return [line for line in text.splitlines() if not line.startswith(_NOT_RESULTS)]
+    return [line for line in text.splitlines() if not line.startswith(NOT_RESULTS)]
 
 
 def _is_first() -> bool:

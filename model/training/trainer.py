@@ -38,6 +38,7 @@ from model.training.train_config import TrainConfig
 __all__ = [
     "BAD_BATCH_FILE",
     "CHECKPOINT_FILE",
+    "NOT_RESULTS",
     "Progress",
     "Row",
     "RunConfig",
@@ -55,11 +56,8 @@ BAD_BATCH_FILE = "bad_batch.json"
 B = TypeVar("B")
 Progress = Callable[[Row], None]
 
-_NOT_RESULTS = (
-    "save_every",
-    "keep",
-    "workers",
-)  # of a configuration: what may differ when a run is continued
+NOT_RESULTS = ("save_every", "keep", "workers")
+"""Of a configuration: what may differ when a run is continued."""
 _PACE_STEPS = 20  # steps over which the time left is estimated
 
 
@@ -424,5 +422,5 @@ def _device(network: nn.Module) -> torch.device:
 def fingerprint(config: RunConfig) -> str:
     """SHA-256 of all numbers of a configuration that decide the result: what tells runs apart."""
     plain: dict[str, Any] = asdict(config)  # type: ignore[call-overload]  # a dataclass, as RunConfig says
-    kept = {name: value for name, value in plain.items() if name not in _NOT_RESULTS}
+    kept = {name: value for name, value in plain.items() if name not in NOT_RESULTS}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -100,4 +100,5 @@ class TestModelEvaluate:
 
     def test_an_unknown_protocol_is_refused(self, home: EngineHome):
         result = run("--home", home.path, "model", "evaluate", "--protocol", "clicks")
-        assert isinstance(result.exception, EvaluationError) and "use mask, box" in str(result.exception)
+        assert isinstance(result.exception, EvaluationError)
+        assert "use mask, box" in str(result.exception) and "offline" in str(result.exception)

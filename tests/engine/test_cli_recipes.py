@@ -75,7 +75,8 @@ def test_a_recipe_trains_without_a_home_and_goes_on(tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     save_checkpoint(build_micro(), start)
     command = ("train", "nano-sam2-mask", "--data", "drawn:", "--from", start, "--steps", "2", *FEW)
-    assert "Wrote" in done(*command)
+    said = done(*command)
+    assert "Wrote" in said and "--suite drawn" in said.rsplit("Next:", 1)[1]
     folder = tmp_path / "training" / "nano-sam2-mask"
     assert load_checkpoint(folder / "checkpoint.safetensors").image_size == 64
     assert pq.read_table(folder / "metrics.parquet").num_rows == 2
@@ -93,6 +94,7 @@ def test_a_homes_data_set_trains_with_a_recipe_and_without(tmp_path: Path) -> No
         command = ["--home", str(home.path), "model", "train", *recipe, *map(str, common)]
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output + repr(result.exception)
+        assert f"Next: engine --home {home.path} model evaluate training/" in result.output
     for folder in ("training", "training/nano-finetune"):
         assert load_checkpoint(tmp_path / folder / "checkpoint.safetensors").image_size == 64
         assert pq.read_table(tmp_path / folder / "metrics.parquet")["loss"].to_pylist()[0] > 0
@@ -119,9 +121,10 @@ def test_a_trunk_is_pre_trained_on_a_folder_of_pictures(tmp_path: Path) -> None:
         image = np.random.default_rng(number).integers(0, 256, (70, 90, 3), dtype=np.uint8)
         Image.fromarray(image).save(pictures / f"{number}.png")
     small = ("--set", "image_size=64", "--set", "clips_per_step=2", "--steps", "1")
-    done(
+    said = done(
         "train", "nano-mae", "--data", f"pictures:{pictures}=2", "--data", "drawn:=1", *small, "--out", "mae"
     )
+    assert "Next: engine model train nano-images --from mae" in said
     assert load_checkpoint(tmp_path / "mae" / "checkpoint.safetensors").config.size == "nano"
 
 

@@ -158,7 +158,7 @@ def test_rollback_to_a_round_means_what_was_in_use_when_it_had_closed(
     closed(home, opened(home, 2), challenger=two, promoted=True)
     rollback(home, "r0001-p1", reason="two forgets boxes")
     assert champion_checkpoint(home) == one
-    with pytest.raises(RoundError, match="no file, no round"):
+    with pytest.raises(RoundError, match="is no round"):
         rollback(home, store_checkpoint(home, weights[2])[:10], reason="never in use")
 
 

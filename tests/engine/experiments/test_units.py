@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import SettingsError
-from engine.experiments.base import ExperimentError, Place, fix_design, make_home, only_runner, read_design
+from engine.experiments.base import ExperimentError, Place, fix_design, make_home, only_runner
 from engine.experiments.units import Unit, UnitResult, read_result, record_result
 from engine.home import EngineHome, create_home
 from storage.errors import ManifestError
@@ -47,9 +47,8 @@ def test_a_damaged_record_says_what_to_do(home: EngineHome):
 
 
 def test_a_design_is_fixed_once_and_its_differences_are_named(home: EngineHome):
-    assert read_design(home) is None
     design = {"size": {"seeds": 1, "frames": 8}, "start": "abc"}
-    assert fix_design(home, design) == design == fix_design(home, design) == read_design(home)
+    assert fix_design(home, design) == design == fix_design(home, design)
     with pytest.raises(ExperimentError, match=r"another design \(size.seeds 1 instead of 3\)"):
         fix_design(home, {"size": {"seeds": 3, "frames": 8}, "start": "abc"})
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.training.objective import WHOLE, Losses, Share, clip_rng
+from model.training.objective import WHOLE, Losses, Share
 from model.training.trainer import TrainConfig, TrainResult, fit
 
 CLIPS = 4
@@ -54,7 +55,7 @@ class Line:
     def draw(self, step: int, share: Share = WHOLE) -> Points:
         x, y, names = [], [], []
         for clip in range(share.index, CLIPS, share.count):
-            points = clip_rng(0, step, clip).standard_normal((1 + clip % 3, 4))
+            points = np.random.default_rng([0, step, 1 + clip]).standard_normal((1 + clip % 3, 4))
             names.append(f"step-{step}-clip-{clip}")
             x.append(torch.from_numpy(points).float())
             y.append(x[-1].sum(dim=1, keepdim=True) * (float("nan") if names[-1] == self._bad else 1.0))
