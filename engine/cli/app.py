@@ -299,29 +299,35 @@ def model_recipes(as_json: JsonFlag = False) -> None:
     recipes(as_json=as_json)
 
 
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        help="One of `engine model recipes`, or a .toml file. Default: fine-tune as a round does."
+    ),
+]
+RecipeSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a number of the recipe; STAGE.KEY for one stage."
+    ),
+]
+RecipeData = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KIND:PLACE=WEIGHT", help="Train on this, instead of what the recipe says."),
+]
+StartOption = Annotated[
+    Path | None,
+    typer.Option("--from", help="Start weights. Default: the recipe's; without one, the packaged nano."),
+]
+
+
 @model_app.command("train")
 def model_train(
     context: typer.Context,
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            help="One of `engine model recipes`, or a .toml file. Default: fine-tune as a round does."
-        ),
-    ] = "",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a number of the recipe; STAGE.KEY for one stage."
-        ),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KIND:PLACE=WEIGHT", help="Train on this, instead of what the recipe says."),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option("--from", help="Start weights. Default: the recipe's; without one, the packaged nano."),
-    ] = None,
+    recipe: RecipeArgument = "",
+    settings: RecipeSettings = None,
+    data: RecipeData = None,
+    checkpoint: StartOption = None,
     manifest: Annotated[
         str, typer.Option(help="Data set: key of a manifest in the store, or a round. Default: the newest.")
     ] = "",
