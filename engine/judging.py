@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.home import EngineHome
 from engine.settings import EvaluateSettings
@@ -22,7 +21,6 @@ from model.video.session_config import SessionConfig
 from qa.evaluation import EvaluationVideo, evaluate
 from qa.interactive import evaluate_online
 from qa.metric_rows import RETENTION, MetricRow
-from storage.masks import encode
 
 ONLINE = "online"
 """The protocol that tells an annotator's seconds: the video is seen once and corrected where it goes wrong."""
@@ -101,34 +99,7 @@ def _drawn_name(number: int) -> str:
 def _drawn_clip(number: int) -> EvaluationVideo:
     rng = np.random.default_rng([DRAWN_SEED, number])
     clip = SyntheticClips().clip(number, rng, frames=DRAWN_FRAMES, objects=DRAWN_OBJECTS, size=DRAWN_PX)
-    masks = clip.masks  # T N H W
-    truth = {
-        row + 1: {time: encode(masks[time, row]) for time in range(len(masks)) if masks[time, row].any()}
-        for row in range(masks.shape[1])
-    }
-    return EvaluationVideo(_drawn_name(number), _Frames(clip.images), range(len(masks)), truth)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Frames:
-    """Frames in memory, uint8 [T,H,W,3]."""
-
-    array: NDArray[np.uint8]
-
-    @property
-    def height(self) -> int:
-        return int(self.array.shape[1])
-
-    @property
-    def width(self) -> int:
-        return int(self.array.shape[2])
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
-        frame: NDArray[np.uint8] = self.array[index]
-        return frame
+    return EvaluationVideo.from_clip(_drawn_name(number), clip)
 
 
 def _some_objects(videos: Sequence[EvaluationVideo], count: int) -> Iterator[EvaluationVideo]:

@@ -90,13 +90,7 @@ class SimulatedPeople:
             first_frame=item.first_frame,
             point=None if item.revision == 0 else item.point,
         )
-        return Submission(
-            submission_id=submission_id(item.task_id, actor),
-            task_id=item.task_id,
-            actor=actor,
-            verdict=Verdict(judgement.verdict, judgement.reason, judgement.bad_range),
-            effort=(_verdict_event(judgement),),
-        )
+        return handed_in(item, actor, judgement)
 
 
 @contextmanager
@@ -136,8 +130,9 @@ def reach_studio(home: EngineHome) -> Iterator[tuple[Site, StudioClient]]:
         yield site, client
 
 
-def _verdict_event(judgement: Judgement) -> EffortEvent:
-    return EffortEvent(
+def handed_in(item: WorkItem, actor: str, judgement: Judgement) -> Submission:
+    """A simulated verifier's judgement of an item as what people hand in."""
+    looked = EffortEvent(
         kind="verdict",
         frame=None,
         x=None,
@@ -145,4 +140,11 @@ def _verdict_event(judgement: Judgement) -> EffortEvent:
         positive=None,
         at_s=0.0,
         duration_s=round(judgement.duration_s, 3),
+    )
+    return Submission(
+        submission_id=submission_id(item.task_id, actor),
+        task_id=item.task_id,
+        actor=actor,
+        verdict=Verdict(judgement.verdict, judgement.reason, judgement.bad_range),
+        effort=(looked,),
     )

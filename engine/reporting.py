@@ -85,7 +85,7 @@ def round_data(home: EngineHome, opening: RoundOpening) -> RoundReportData:
         checkpoint_before=opening.checkpoint_hash,
         checkpoint_after=_summary(commits, "close", "checkpoint_hash_end"),
         commits=tuple(commits.values()),
-        stage_seconds=_stage_seconds(home, opening.round_id),
+        stage_seconds=home.catalog.stage_seconds(opening.round_id),
         training_speed=_training_speed(home, opening.round_id),
         frame=frame_loader(home),
     )
@@ -181,16 +181,6 @@ def _video_row(video: Video) -> dict[str, object]:
         "duration_s": video.duration_s,
         "annotated_frames": len(video.annotated_frames),
     }
-
-
-def _stage_seconds(home: EngineHome, round_id: str) -> dict[str, float]:
-    """Measured seconds by stage, all runs of it together."""
-    seconds: dict[str, float] = {}
-    for run in home.catalog.stage_runs(round_id):
-        if run["finished_at"] is not None:
-            spent = run["finished_at"] - run["started_at"]
-            seconds[run["stage"]] = seconds.get(run["stage"], 0.0) + spent
-    return seconds
 
 
 def _summary(commits: dict[str, Commit], stage: str, key: str) -> str:

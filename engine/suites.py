@@ -13,25 +13,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.samples import Sample, load_bacteria, load_samples
 from model.training.clips import TrainingVideo
 from model.training.synthetic import SyntheticClips
 from model.training.textures import Photographs, default_cache, load_photographs
+from model.video.frame_source import ArrayFrames
 from qa.evaluation import EvaluationVideo
 from storage.errors import EngineError
-from storage.masks import Rle, decode, encode
+from storage.masks import Rle, decode
 
 __all__ = [
     "FROZEN",
     "HELD_OUT",
-    "ArrayFrames",
     "SuiteError",
     "digest",
     "drawn_clips",
@@ -66,30 +64,6 @@ TRAIN_FRAMES = 13  # of the bacteria movie's 20; the others are held out
 
 class SuiteError(EngineError):
     """A suite could not be put together as it was frozen."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayFrames:
-    """Frames in one array uint8 [T,H,W,3] RGB."""
-
-    array: NDArray[np.uint8]
-
-    @property
-    def height(self) -> int:
-        """Pixels from top to bottom."""
-        return int(self.array.shape[1])
-
-    @property
-    def width(self) -> int:
-        """Pixels from left to right."""
-        return int(self.array.shape[2])
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
-        frame: NDArray[np.uint8] = self.array[index]
-        return frame
 
 
 def held_out(name: str, cache: Path | None = None) -> list[EvaluationVideo]:
@@ -129,12 +103,8 @@ def drawn_clips(
         )
         rng = np.random.default_rng([CLIP_SEED, number])
         clip = source.clip(number, rng, frames=frames, objects=CLIP_OBJECTS, size=size)
-        truth = {
-            row + 1: {time: encode(mask) for time, mask in enumerate(clip.masks[:, row]) if mask.any()}
-            for row in range(clip.masks.shape[1])
-        }
         name = f"drawn-{number:02d}-{kind}"
-        videos.append(EvaluationVideo(name, ArrayFrames(clip.images), range(frames), truth))
+        videos.append(EvaluationVideo.from_clip(name, clip))
         if progress is not None:
             progress(name)
     return videos

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +21,8 @@ from model.training.distributed import training_device
 from model.training.synthetic import SyntheticClips
 from model.training.trainer import Row as TrainRow
 from model.training.trainer import TrainConfig, TrainResult, finetune
+from storage.masks import Rle
+from storage.videos import Video
 
 
 def retrain(
@@ -98,17 +100,18 @@ def training_videos(home: EngineHome, rows: Sequence[Row]) -> list[TrainingVideo
     by_video: dict[str, list[Row]] = {}
     for row in rows:
         by_video.setdefault(row["video_id"], []).append(row)
-    return [_training_video(home, reader, video_id, found) for video_id, found in sorted(by_video.items())]
+    return [
+        training_video(home, home.library.get(video_id), map(reader.masks, found))
+        for video_id, found in sorted(by_video.items())
+    ]
 
 
-def _training_video(
-    home: EngineHome, reader: MaskReader, video_id: str, rows: Sequence[Row]
-) -> TrainingVideo:
-    video = home.library.get(video_id)
+def training_video(home: EngineHome, video: Video, masklets: Iterable[Mapping[int, Rle]]) -> TrainingVideo:
+    """A video to learn from; masklets are masks by source frame."""
     position = {frame: index for index, frame in enumerate(video.annotated_frames)}
     return TrainingVideo(
         name=video.name,
         frames=home.library.frames(video),
         group=video.group,
-        masklets=[{position[frame]: rle for frame, rle in reader.masks(row).items()} for row in rows],
+        masklets=[{position[frame]: rle for frame, rle in masks.items()} for masks in masklets],
     )

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from model.clicks import centre_click
 from model.network.sam2 import Sam2
 from model.prompts import Box
+from model.training.clips import Clip
+from model.video.frame_source import ArrayFrames
 from model.video.video_session import FrameSource, SessionConfig, VideoSession
 from qa.errors import EvaluationError
 from qa.metric_rows import MEAN_OBJECT, MetricRow
@@ -74,6 +76,11 @@ class EvaluationVideo:
     frame_numbers: Sequence[int]
     truth: Mapping[int, Mapping[int, Rle]]
     scored_frames: Sequence[int] | None = None
+
+    @classmethod
+    def from_clip(cls, video_id: str, clip: Clip) -> EvaluationVideo:
+        """A drawn clip with all of its objects, its frames numbered from 0."""
+        return cls(video_id, ArrayFrames(clip.images), range(len(clip.images)), clip.masklets())
 
     def __post_init__(self) -> None:
         if len(self.frame_numbers) != len(self.frames) or list(self.frame_numbers) != sorted(

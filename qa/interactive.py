@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -165,56 +166,6 @@ class InteractiveResult:
         return tuple(float(value) for value in np.mean(np.array(curves), axis=0))
 
 
-def evaluate_offline(
-    model: Sam2,
-    videos: Sequence[EvaluationVideo],
-    *,
-    rounds: int = 8,
-    clicks: int = 3,
-    time: TimeModel | None = None,
-    session_config: SessionConfig | None = None,
-    progress: Progress | None = None,
-) -> InteractiveResult:
-    """Corrects the worst frame again and again; see the top of the file.
-
-    `rounds` frames are prompted at most, each with at most `clicks` clicks. Progress counts videos.
-    Raises EvaluationError for no round or no click, PromptError if the model does not take clicks.
-    """
-    return evaluate_interactive(
-        model,
-        videos,
-        protocol="offline",
-        rounds=rounds,
-        clicks=clicks,
-        time=time,
-        session_config=session_config,
-        progress=progress,
-    )
-
-
-def evaluate_online(
-    model: Sam2,
-    videos: Sequence[EvaluationVideo],
-    *,
-    rounds: int = 8,
-    clicks: int = 3,
-    time: TimeModel | None = None,
-    session_config: SessionConfig | None = None,
-    progress: Progress | None = None,
-) -> InteractiveResult:
-    """Corrects frames while the video is seen once; arguments and errors as for `evaluate_offline`."""
-    return evaluate_interactive(
-        model,
-        videos,
-        protocol="online",
-        rounds=rounds,
-        clicks=clicks,
-        time=time,
-        session_config=session_config,
-        progress=progress,
-    )
-
-
 def evaluate_interactive(
     model: Sam2,
     videos: Sequence[EvaluationVideo],
@@ -226,7 +177,11 @@ def evaluate_interactive(
     session_config: SessionConfig | None = None,
     progress: Progress | None = None,
 ) -> InteractiveResult:
-    """Scores `model` under "offline" or "online"; arguments and errors as for `evaluate_offline`."""
+    """Scores `model` under "offline" or "online"; see the top of the file.
+
+    `rounds` frames are prompted at most, each with at most `clicks` clicks. Progress counts videos.
+    Raises EvaluationError for another protocol, no round or no click, PromptError if the model does not take clicks.
+    """
     if protocol not in INTERACTIVE:
         raise EvaluationError(f"protocol {protocol!r} is unknown; use {' or '.join(INTERACTIVE)}")
     if rounds < 1 or clicks < 1:
@@ -244,6 +199,13 @@ def evaluate_interactive(
             if progress is not None:
                 progress(done, len(videos))
     return InteractiveResult(protocol, rounds, clicks, tuple(curves))
+
+
+evaluate_offline = partial(evaluate_interactive, protocol="offline")
+"""Corrects the worst frame of the whole video again and again."""
+
+evaluate_online = partial(evaluate_interactive, protocol="online")
+"""Corrects frames while the video is seen once."""
 
 
 @dataclass(slots=True)

@@ -41,61 +41,40 @@ PrefectFlag = Annotated[bool, typer.Option(help="Run as a Prefect flow, or the s
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-@experiment_app.command("phases")
-def phases(
-    context: typer.Context,
-    quick: QuickFlag = False,
-    seeds: SeedsOption = 0,
-    checkpoint: FromOption = None,
-    samples: SamplesOption = None,
-    prefect: PrefectFlag = True,
-    as_json: JsonFlag = False,
-) -> None:
-    """The same objects annotated by three groups of people, one protocol each: what a frame costs in each phase."""
-    _run(_asked(context, "phases", quick, seeds, checkpoint, samples), prefect=prefect, as_json=as_json)
+SENTENCES = {
+    "phases": "The same objects annotated by three groups of people, one protocol each: what a frame costs in each "
+    "phase.",
+    "data": "Equal training without and with each phase's masklets: what their data is worth in J&F.",
+    "rounds": "Rounds of the whole loop against rounds without retraining: whether the loop pays, and by how much.",
+}
 
 
-@experiment_app.command("data")
-def data(
-    context: typer.Context,
-    quick: QuickFlag = False,
-    seeds: SeedsOption = 0,
-    checkpoint: FromOption = None,
-    samples: SamplesOption = None,
-    prefect: PrefectFlag = True,
-    as_json: JsonFlag = False,
-) -> None:
-    """Equal training without and with each phase's masklets: what their data is worth in J&F."""
-    _run(_asked(context, "data", quick, seeds, checkpoint, samples), prefect=prefect, as_json=as_json)
+def _add_command(name: str, sentence: str) -> None:
+    @experiment_app.command(name, help=sentence)
+    def experiment(
+        context: typer.Context,
+        quick: QuickFlag = False,
+        seeds: SeedsOption = 0,
+        checkpoint: FromOption = None,
+        samples: SamplesOption = None,
+        prefect: PrefectFlag = True,
+        as_json: JsonFlag = False,
+    ) -> None:
+        from engine.experiments.catalogue import Request
+
+        request = Request(
+            name=name,
+            root=context.obj or DEFAULT_FOLDER,
+            scale="quick" if quick else "full",
+            checkpoint=str(checkpoint or ""),
+            seeds=seeds,
+            samples=str(samples or ""),
+        )
+        _run(request, prefect=prefect, as_json=as_json)
 
 
-@experiment_app.command("rounds")
-def rounds(
-    context: typer.Context,
-    quick: QuickFlag = False,
-    seeds: SeedsOption = 0,
-    checkpoint: FromOption = None,
-    samples: SamplesOption = None,
-    prefect: PrefectFlag = True,
-    as_json: JsonFlag = False,
-) -> None:
-    """Rounds of the whole loop against rounds without retraining: whether the loop pays, and by how much."""
-    _run(_asked(context, "rounds", quick, seeds, checkpoint, samples), prefect=prefect, as_json=as_json)
-
-
-def _asked(
-    context: typer.Context, name: str, quick: bool, seeds: int, checkpoint: Path | None, samples: Path | None
-) -> Request:
-    from engine.experiments.catalogue import Request
-
-    return Request(
-        name=name,
-        root=context.obj or DEFAULT_FOLDER,
-        scale="quick" if quick else "full",
-        checkpoint=str(checkpoint or ""),
-        seeds=seeds,
-        samples=str(samples or ""),
-    )
+for _name, _sentence in SENTENCES.items():
+    _add_command(_name, _sentence)
 
 
 def _run(request: Request, *, prefect: bool, as_json: bool) -> None:

@@ -11,30 +11,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from engine.experiments.base import Place, fix_design, make_home
-from engine.experiments.footage import Footage, Reel, sample_windows, take_drawn, take_windows
+from engine.experiments.base import Place
+from engine.experiments.begun import SECONDS_PER_ROUND_FRAME, SECONDS_PER_STEP, BegunExperiment
+from engine.experiments.footage import Footage, Reel, take_drawn, take_windows
 from engine.experiments.lessons import Lesson, teach
 from engine.experiments.turning import ArmHome, dataset_rows, round_result, turn_round
-from engine.experiments.units import Unit, UnitResult, read_result
+from engine.experiments.units import Unit, UnitResult
 from engine.home import EngineHome
-from engine.rounds import base_checkpoint
 from engine.stages.base import Row
 from storage.videos import Video
 
 NAME = "data"
-SETTINGS = """
-[model]
-checkpoint = "{checkpoint}"
-threads = 1
-"""
 START = "start"
 BASE = "base"
 PROTOCOLS = ("3-click", "mask")
-SECONDS_PER_ROUND_FRAME = 0.4
-"""Of one core for an object and frame of a round, from planning to verification; as measured with nano at 256 px."""
-SECONDS_PER_STEP = 0.55
 SECONDS_PER_SCORED_FRAME = {"drawn": 0.2, "cells": 0.55}
 """By all protocols together; the CHO movie is larger and has more objects."""
 PHASES = (1, 2, 3)
@@ -96,30 +87,26 @@ TINY = DataSize(
 )
 
 
-class DataExperiment:
+class DataExperiment(BegunExperiment[DataSize]):
     """The comparison of data sets in its folder."""
 
     name = NAME
 
     def __init__(self, place: Place, size: DataSize, *, checkpoint: str = "") -> None:
-        self.home: EngineHome = make_home(place.home(NAME), SETTINGS.format(checkpoint=checkpoint))
-        self.size = size
-        self._place = place
-        self.start = base_checkpoint(self.home)
+        super().__init__(place, size, checkpoint=checkpoint)
         self.arm = self._arm(checkpoint)
-        self.design = fix_design(self.home, self._wanted())
 
     @cached_property
     def collecting(self) -> EngineHome:
         """The home whose rounds collect the data."""
-        return self.arm.open([sample for sample in self._samples if sample.split == "train"])
+        return self.arm.open([sample for sample in self.samples if sample.split == "train"])
 
     @cached_property
     def held_out(self) -> Footage:
         """The videos that models are compared on; nothing of them is annotated or trained on."""
         reel = Reel(self.size.frames, self.size.side, self.size.objects)
         drawn = take_drawn(self.home, "evaluate", self.size.evaluated, reel)
-        cells = [sample for sample in self._samples if sample.split == "eval"]
+        cells = [sample for sample in self.samples if sample.split == "eval"]
         return Footage(drawn, take_windows(self.home, cells, frames=self.size.frames))
 
     def units(self) -> list[Unit]:
@@ -153,14 +140,10 @@ class DataExperiment:
         """The masklets that a row of the table is trained on."""
         return [row for row in self._collected() if _place_of(row) <= TRAINED.index(name)]
 
-    @cached_property
-    def _samples(self) -> list[Any]:
-        return sample_windows(self._place.samples, offline=self._place.offline) if self.size.cells else []
-
     def _arm(self, checkpoint: str) -> ArmHome:
         size = self.size
         return ArmHome(
-            path=self._place.home(NAME) / "arms" / "collect",
+            path=self.place.home(NAME) / "arms" / "collect",
             checkpoint=checkpoint,
             videos=size.videos,
             objects=size.objects,
@@ -171,15 +154,6 @@ class DataExperiment:
             mined_masklets=size.mined_masklets,
             retrains=False,
         )
-
-    def _wanted(self) -> dict[str, Any]:
-        return {
-            "experiment": NAME,
-            "size": asdict(self.size),
-            "start": self.start,
-            "cells": bool(self._samples),
-            "settings": self.home.settings.snapshot(),
-        }
 
     def _round_units(self) -> list[Unit]:
         videos = sorted(video.video_id for video in self.collecting.library.videos())
@@ -244,28 +218,19 @@ class DataExperiment:
         return UnitResult({**result.values, "masklets": len(rows)}, result.files, result.measured)
 
     def _collected(self) -> list[Row]:
-        last = read_result(self.home.store, self._round_units()[-1])
-        assert last is not None, "units come after those they build on"
-        return dataset_rows(self.collecting, last.files)
+        return dataset_rows(self.collecting, self.done(self._round_units()[-1]).files)
 
     def _score(self, *, weights: str, suite: str) -> UnitResult:
+        from engine.stages.evaluate import evaluation_video
         from engine.weights import load_weights
         from model.video.session_config import SessionConfig
-        from qa.evaluation import EvaluationVideo, evaluate
+        from qa.evaluation import evaluate
 
         videos = dict(self._suites())[suite]
         model = load_weights(self.home, self._weights(weights))
         config = SessionConfig(fill_hole_area=0, precision=self.home.settings.model.precision)
         names = {video.video_id: video.name for video in videos}
-        films = [
-            EvaluationVideo(
-                video_id=video.video_id,
-                frames=self.home.library.frames(video),
-                frame_numbers=video.annotated_frames,
-                truth=self.home.references.read(video.video_id),
-            )
-            for video in videos
-        ]
+        films = [evaluation_video(self.home, video) for video in videos]
         rows = [
             {
                 "protocol": protocol,
@@ -283,10 +248,7 @@ class DataExperiment:
         if name == START:
             return self.start
         rounds = self._round_units()
-        (unit,) = (unit for unit in self._training_units(rounds[-1].key) if unit.name == f"train/{name}")
-        trained = read_result(self.home.store, unit)
-        assert trained is not None, "units come after those they build on"
-        return str(trained.values["weights"])
+        return self.trained(self._training_units(rounds[-1].key), f"train/{name}")
 
 
 def _place_of(row: Row) -> int:

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from engine.errors import EngineError
 from engine.home import EngineHome
 from engine.samples import FPS, Sample, SamplesError, load_samples
-from model.training.clips import Clip
 from model.training.synthetic import SyntheticClips
-from storage.masks import Rle, empty, encode
+from storage.masks import Rle, empty
 from storage.videos import Video
 
 Purpose = Literal["annotate", "measure", "evaluate"]
@@ -90,14 +89,6 @@ def write_film(path: Path, frames: NDArray[np.uint8], *, fps: int) -> None:
     partial.replace(path)
 
 
-def truth_of(clip: Clip) -> dict[int, dict[int, Rle]]:
-    """A clip's masks by object number, from 1, and frame; no entry where the object is not visible."""
-    return {
-        number + 1: {frame: encode(mask) for frame, mask in enumerate(clip.masks[:, number]) if mask.any()}
-        for number in range(clip.masks.shape[1])
-    }
-
-
 def truth_of_frame(masks: Mapping[int, Rle], frame: int, video: Video) -> Rle:
     """An object's true mask on a source frame; an empty one where it is not visible."""
     return masks[frame] if frame in masks else empty(video.height, video.width)
@@ -117,7 +108,7 @@ def _take_one(home: EngineHome, purpose: Purpose, number: int, reel: Reel) -> Vi
     )
     if outcome.video is None:
         raise EngineError(f"The drawn video {film} could not be taken in: {outcome.reason}")
-    return _record(home, outcome.video, truth_of(clip))
+    return _record(home, outcome.video, clip.masklets())
 
 
 def _take_sample(home: EngineHome, sample: Sample, frames: int | None) -> Video:

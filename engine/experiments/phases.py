@@ -9,12 +9,13 @@ with the weights from before that training, to see what it changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from engine.experiments.base import Place, fix_design, make_home
-from engine.experiments.footage import Footage, Reel, sample_windows, take_drawn, take_windows
+from engine.experiments.base import Place
+from engine.experiments.begun import SECONDS_PER_STEP, BegunExperiment
+from engine.experiments.footage import Footage, Reel, take_drawn, take_windows
 from engine.experiments.lessons import Lesson, teach
 from engine.experiments.protocol import (
     Sitting,
@@ -24,10 +25,10 @@ from engine.experiments.protocol import (
     groups_of_people,
     targets,
 )
-from engine.experiments.units import Unit, UnitResult, read_result
+from engine.experiments.units import Unit, UnitResult
 from engine.home import EngineHome
 from engine.phases import PromptMode
-from engine.rounds import base_checkpoint
+from engine.training import training_video
 from model.training.clips import TrainingVideo
 from qa.report.formats import plural
 from storage.manifests import rows_to_table, write_manifest
@@ -35,14 +36,8 @@ from storage.masks import Rle
 from storage.videos import Video
 
 NAME = "phases"
-SETTINGS = """
-[model]
-checkpoint = "{checkpoint}"
-threads = 1
-"""
 SECONDS_PER_FRAME = {1: 0.07, 2: 0.19, 3: 0.21}
 """Of one core, for an object and frame, by phase: measured with nano at 256 px."""
-SECONDS_PER_STEP = 0.55
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +58,11 @@ class PhasesSize:
     lessons: int = 0
     steps: int = 0
     lesson_size: int = 128
+
+    @property
+    def cells(self) -> bool:
+        """Whether there are windows of cells among the videos."""
+        return self.windows > 0
 
     @property
     def trains(self) -> bool:
@@ -99,17 +99,13 @@ def arms_of(size: PhasesSize) -> tuple[Arm, ...]:
     )
 
 
-class PhasesExperiment:
+class PhasesExperiment(BegunExperiment[PhasesSize]):
     """The comparison of the phases in its folder."""
 
     name = NAME
 
     def __init__(self, place: Place, size: PhasesSize, *, checkpoint: str = "") -> None:
-        self.home: EngineHome = make_home(place.home(NAME), SETTINGS.format(checkpoint=checkpoint))
-        self.size = size
-        self._place = place
-        self.start = base_checkpoint(self.home)
-        self.design = fix_design(self.home, self._wanted())
+        super().__init__(place, size, checkpoint=checkpoint)
         self.arms = arms_of(size)
 
     @cached_property
@@ -117,7 +113,7 @@ class PhasesExperiment:
         """The videos whose objects are compared."""
         reel = Reel(self.size.frames, self.size.side, self.size.objects)
         drawn = take_drawn(self.home, "measure", self.size.drawn, reel)
-        windows = [sample for sample in self._samples if sample.split == "train"][: self.size.windows]
+        windows = [sample for sample in self.samples if sample.split == "train"][: self.size.windows]
         return Footage(drawn, take_windows(self.home, windows, frames=self.size.frames))
 
     @cached_property
@@ -127,7 +123,7 @@ class PhasesExperiment:
             return Footage((), ())
         reel = Reel(self.size.frames, self.size.side, self.size.objects)
         drawn = take_drawn(self.home, "annotate", self.size.lessons, reel)
-        windows = [sample for sample in self._samples if sample.split == "train"][self.size.windows :]
+        windows = [sample for sample in self.samples if sample.split == "train"][self.size.windows :]
         return Footage(drawn, take_windows(self.home, windows[: self.size.lessons], frames=self.size.frames))
 
     def units(self) -> list[Unit]:
@@ -163,20 +159,6 @@ class PhasesExperiment:
             f"{first} same objects of {films} are annotated by {len(self.arms)} groups of simulated people, one "
             f"protocol each{seeds}, and the phases' costs compared."
         )
-
-    @cached_property
-    def _samples(self) -> list[Any]:
-        """The sample movies that the design counts on."""
-        return sample_windows(self._place.samples, offline=self._place.offline) if self.size.windows else []
-
-    def _wanted(self) -> dict[str, Any]:
-        return {
-            "experiment": NAME,
-            "size": asdict(self.size),
-            "start": self.start,
-            "cells": bool(self._samples),
-            "settings": self.home.settings.snapshot(),
-        }
 
     def _inputs(self, **more: Any) -> dict[str, Any]:
         kept = ("simulation", "time", "verifier")
@@ -247,12 +229,7 @@ class PhasesExperiment:
     def _weights(self, arm: Arm) -> str:
         if arm.mode is None:
             return self.start
-        (unit,) = (
-            unit for unit in self._training_units(self._lesson_units()) if unit.name == f"train/{arm.mode}"
-        )
-        trained = read_result(self.home.store, unit)
-        assert trained is not None, "units come after those they build on"
-        return str(trained.values["weights"])
+        return self.trained(self._training_units(self._lesson_units()), f"train/{arm.mode}")
 
     def _result(self, unit: Unit, worked: Worked) -> UnitResult:
         prefix = f"{unit.key.removesuffix('.json')}"
@@ -285,18 +262,13 @@ class PhasesExperiment:
         """Accepted masklets of the lessons."""
         videos = []
         for unit, video in zip(self._lesson_units(), self.lessons.all, strict=True):
-            done = read_result(self.home.store, unit)
-            assert done is not None, "units come after those they build on"
+            done = self.done(unit)
             accepted = {
                 row["masklet_id"]: row["revision"] for row in done.values["masklets"] if row["accepted"]
             }
             masklets = list(last_masks(self.home, done, accepted).values())
             if masklets:
-                position = {frame: place for place, frame in enumerate(video.annotated_frames)}
-                by_place = [{position[frame]: rle for frame, rle in masks.items()} for masks in masklets]
-                videos.append(
-                    TrainingVideo(video.name, self.home.library.frames(video), by_place, group=video.group)
-                )
+                videos.append(training_video(self.home, video, masklets))
         return videos
 
 

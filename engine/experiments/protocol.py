@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from annotation.assistance import SessionTools
 from annotation.simulated.team import SimulatedPool, generator
 from annotation.simulated.workforce import SimulatedAnnotators, VideoFrames
-from annotation.work import EffortEvent, Submission, Verdict, WorkItem, submission_id
+from annotation.work import Submission, WorkItem
 from engine.home import EngineHome
+from engine.people import handed_in
 from engine.phases import phase
 from engine.stages.annotate import effort_rows, revision_rows
 from engine.stages.base import Row
@@ -132,22 +133,7 @@ class _Verifier:
             first_frame=item.first_frame,
             point=item.point,
         )
-        looked = EffortEvent(
-            kind="verdict",
-            frame=None,
-            x=None,
-            y=None,
-            positive=None,
-            at_s=0.0,
-            duration_s=round(judgement.duration_s, 3),
-        )
-        return Submission(
-            submission_id=submission_id(item.task_id, actor),
-            task_id=item.task_id,
-            actor=actor,
-            verdict=Verdict(judgement.verdict, judgement.reason, judgement.bad_range),
-            effort=(looked,),
-        )
+        return handed_in(item, actor, judgement)
 
 
 def _annotators(home: EngineHome, video: Video, sitting: Sitting) -> SimulatedAnnotators:

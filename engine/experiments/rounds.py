@@ -8,30 +8,21 @@ first round is the same in both: nothing has been retrained yet.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Any
 
-from engine.experiments.base import Place, fix_design, make_home
-from engine.experiments.footage import Reel, sample_windows
+from engine.experiments.base import Place
+from engine.experiments.begun import SECONDS_PER_ROUND_FRAME, SECONDS_PER_STEP, BegunExperiment
+from engine.experiments.footage import Reel
 from engine.experiments.turning import ArmHome, round_result, turn_round
 from engine.experiments.units import Unit, UnitResult
 from engine.home import EngineHome
-from engine.rounds import base_checkpoint
 
 NAME = "rounds"
-SETTINGS = """
-[model]
-checkpoint = "{checkpoint}"
-threads = 1
-"""
 LOOP, STILL = "loop", "still"
 ARMS = (LOOP, STILL)
 PHASE = 3
-SECONDS_PER_ROUND_FRAME = 0.4
-SECONDS_PER_STEP = 0.55
 SECONDS_PER_JUDGED = 3.5
 SECONDS_PER_SCORED_FRAME = 0.3
-"""Of one core: for an object and frame of a round, a training step, and a frame of the frozen set, with nano."""
+"""Of one core: for a clip or object of `judged`, and for a frame of the frozen set, with nano."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +82,20 @@ TINY = RoundsSize(
 )
 
 
-class RoundsExperiment:
+class RoundsExperiment(BegunExperiment[RoundsSize]):
     """The comparison of rounds with and without retraining in its folder."""
 
     name = NAME
 
     def __init__(self, place: Place, size: RoundsSize, *, checkpoint: str = "") -> None:
-        self.home: EngineHome = make_home(place.home(NAME), SETTINGS.format(checkpoint=checkpoint))
-        self.size = size
-        self._place = place
+        super().__init__(place, size, checkpoint=checkpoint)
         self._checkpoint = checkpoint
-        self.start = base_checkpoint(self.home)
-        self.design = fix_design(self.home, self._wanted())
         self._homes: dict[tuple[str, int], EngineHome] = {}
 
     def arm_home(self, arm: str, seed: int) -> EngineHome:
         """The home in which an arm's rounds turn."""
         if (arm, seed) not in self._homes:
-            self._homes[arm, seed] = self._arm(arm, seed).open(self._samples)
+            self._homes[arm, seed] = self._arm(arm, seed).open(self.samples)
         return self._homes[arm, seed]
 
     def units(self) -> list[Unit]:
@@ -134,23 +121,10 @@ class RoundsExperiment:
             f"the same simulated people, {_times(size.seeds)}, and compares what an accepted masklet costs."
         )
 
-    @cached_property
-    def _samples(self) -> list[Any]:
-        return sample_windows(self._place.samples, offline=self._place.offline) if self.size.cells else []
-
-    def _wanted(self) -> dict[str, Any]:
-        return {
-            "experiment": NAME,
-            "size": asdict(self.size),
-            "start": self.start,
-            "cells": bool(self._samples),
-            "settings": self.home.settings.snapshot(),
-        }
-
     def _arm(self, arm: str, seed: int) -> ArmHome:
         size = self.size
         return ArmHome(
-            path=self._place.home(NAME) / "arms" / f"{arm}-{seed}",
+            path=self.place.home(NAME) / "arms" / f"{arm}-{seed}",
             checkpoint=self._checkpoint,
             videos=size.videos,
             objects=size.objects,
@@ -177,7 +151,7 @@ class RoundsExperiment:
         inputs = {
             "start": self.start,
             "size": asdict(size),
-            "cells": bool(self._samples),
+            "cells": bool(self.samples),
             "arm": arm,
             "seed": seed,
         }

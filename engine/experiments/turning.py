@@ -142,7 +142,7 @@ def round_result(home: EngineHome, round_id: str, *, evaluated: bool = True) -> 
     return UnitResult(
         values=values,
         files=tuple(ref for ref in commits["dataset"].files if ref.schema == "dataset"),
-        measured=_stage_seconds(home, round_id),
+        measured=_measured(home, round_id),
     )
 
 
@@ -225,12 +225,9 @@ def _scores(home: EngineHome, opening: RoundOpening) -> list[dict[str, Any]]:
     ]
 
 
-def _stage_seconds(home: EngineHome, round_id: str) -> dict[str, float]:
-    """Seconds by the clock of every stage, all runs of it together."""
-    seconds: dict[str, float] = {}
-    for run in home.catalog.stage_runs(round_id):
-        if run["finished_at"] is not None:
-            seconds[run["stage"]] = seconds.get(run["stage"], 0.0) + run["finished_at"] - run["started_at"]
+def _measured(home: EngineHome, round_id: str) -> dict[str, float]:
+    """Seconds by the clock of every stage."""
+    seconds = home.catalog.stage_seconds(round_id)
     return {f"{stage}_s": round(value, 1) for stage, value in sorted(seconds.items())}
 
 

@@ -179,14 +179,16 @@ def evaluation_videos(home: EngineHome, *, split: str = "eval") -> list[Video]:
 
 def evaluation_set(home: EngineHome, *, split: str = "eval") -> list[EvaluationVideo]:
     """A split's videos with frames and references; by default the frozen evaluation set."""
+    return [evaluation_video(home, video) for video in evaluation_videos(home, split=split)]
+
+
+def evaluation_video(home: EngineHome, video: Video) -> EvaluationVideo:
+    """A video that has references, with its frames."""
     from qa.evaluation import EvaluationVideo
 
-    return [
-        EvaluationVideo(
-            video_id=video.video_id,
-            frames=home.library.frames(video),
-            frame_numbers=video.annotated_frames,
-            truth=home.references.read(video.video_id),
-        )
-        for video in evaluation_videos(home, split=split)
-    ]
+    return EvaluationVideo(
+        video_id=video.video_id,
+        frames=home.library.frames(video),
+        frame_numbers=video.annotated_frames,
+        truth=home.references.read(video.video_id),
+    )

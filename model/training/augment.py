@@ -8,7 +8,7 @@ SAM 2.1 the mosaic. Geometry is one matrix, so that every pixel is interpolated 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Self
 
@@ -91,16 +91,7 @@ _VIDEO = Augmentation(
     frame_saturation=0.05,
 )
 
-_IMAGE = Augmentation(
-    reverse_probability=0,
-    crop_probability=0,
-    rotation_deg=0,
-    shear_deg=0,
-    brightness=0,
-    contrast=0,
-    saturation=0,
-    grey_probability=0,
-)
+_IMAGE = replace(_NONE, flip_probability=0.5)
 
 AUGMENTATIONS: Mapping[str, Augmentation] = MappingProxyType(
     {"none": _NONE, "small": Augmentation(), "video": _VIDEO, "image": _IMAGE}

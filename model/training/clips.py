@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from model.errors import ClipError, TrainingError
 from model.training.augment import Augmentation, ClipColours, frame_clip
-from storage.masks import Rle, decode, is_empty
+from storage.masks import Rle, decode, encode, is_empty
 
 Image = npt.NDArray[np.uint8]
 BoolMask = npt.NDArray[np.bool_]
@@ -45,6 +45,13 @@ class Clip:
             raise TrainingError(
                 f"Clip {self.name}: masks {self.masks.shape} do not fit images {self.images.shape}."
             )
+
+    def masklets(self) -> dict[int, dict[int, Rle]]:
+        """The masks by object number, from 1, and frame; no entry where the object is not visible."""
+        return {
+            row + 1: {frame: encode(mask) for frame, mask in enumerate(self.masks[:, row]) if mask.any()}
+            for row in range(self.masks.shape[1])
+        }
 
 
 class ClipSource(Protocol):

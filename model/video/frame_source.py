@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from storage.errors import VideoError
 from storage.videos.images import image_files
 from storage.videos.seeking import SeekableVideo
 
-__all__ = ["FolderFrames", "FrameSource", "StreamFrames", "VideoFrames"]
+__all__ = ["ArrayFrames", "FolderFrames", "FrameSource", "StreamFrames", "VideoFrames"]
 
 Picture = NDArray[np.uint8]
 
@@ -42,6 +43,32 @@ class FrameSource(Protocol):
 
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
         """Return frame `index` as RGB uint8 [H, W, 3]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayFrames:
+    """Frames in one array, RGB uint8 [T, H, W, 3]."""
+
+    array: Picture
+
+    @property
+    def height(self) -> int:
+        """Pixels from top to bottom."""
+        return int(self.array.shape[1])
+
+    @property
+    def width(self) -> int:
+        """Pixels from left to right."""
+        return int(self.array.shape[2])
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.array)
+
+    def __getitem__(self, index: int, /) -> Picture:
+        """Return frame `index` as RGB uint8 [H, W, 3]."""
+        frame: Picture = self.array[index]
+        return frame
 
 
 class _FrameCache:

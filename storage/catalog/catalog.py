@@ -183,6 +183,15 @@ class Catalog:
         with self._database.reading() as connection:
             return _all_rows(connection, StageRunRow, conditions)
 
+    def stage_seconds(self, round_id: str) -> dict[str, float]:
+        """Measured seconds by stage of a round, all runs of it together."""
+        seconds: dict[str, float] = {}
+        for run in self.stage_runs(round_id):
+            if run["finished_at"] is not None:
+                spent = run["finished_at"] - run["started_at"]
+                seconds[run["stage"]] = seconds.get(run["stage"], 0.0) + spent
+        return seconds
+
     # -- damage ---------------------------------------------------------------------------------------------
 
     def check(self) -> str | None:

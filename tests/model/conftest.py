@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from model.config import DecoderConfig, MemoryConfig, Sam2Config, TrunkConfig
 from model.golden import fill_weights
 from model.network.sam2 import Sam2
+from model.video.frame_source import ArrayFrames
 
 MICRO = Sam2Config(
     size="micro",
@@ -30,27 +30,6 @@ MICRO = Sam2Config(
     memory=MemoryConfig(dim=16, layers=1, feedforward=32, rope_theta=100.0, dropout=0.0),
     decoder=DecoderConfig(heads=2, feedforward=32),
 )
-
-
-@dataclass(frozen=True)
-class ArrayFrames:
-    """Frames held in one array uint8 [T, H, W, 3]."""
-
-    array: NDArray[np.uint8]
-
-    @property
-    def height(self) -> int:
-        return int(self.array.shape[1])
-
-    @property
-    def width(self) -> int:
-        return int(self.array.shape[2])
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
-        return self.array[index]
 
 
 @pytest.fixture(autouse=True)

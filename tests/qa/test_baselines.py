@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from model.network.builder import build_sam2
+from model.video.frame_source import ArrayFrames
 from qa.baselines import NEAREST_COLOUR, evaluate_nearest_colour, image_miou
 from qa.evaluation import EvaluationVideo, evaluate_copy
 from storage.masks import encode
-from tests.model.conftest import ArrayFrames
 
 
 def _moving(colour: tuple[int, int, int], ground: int = 40) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

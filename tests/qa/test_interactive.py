@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
-from model.network.builder import build_sam2
 from model.network.sam2 import Sam2
+from model.video.frame_source import ArrayFrames
 from model.video.video_session import VideoSession
 from qa.errors import EvaluationError
 from qa.evaluation import PLAIN, EvaluationVideo, evaluate, give_clicks
@@ -27,20 +26,6 @@ NUMBERS = tuple(range(0, 32, 4))
 NOTHING = empty(HEIGHT, WIDTH)
 
 
-class Frames:
-    height, width = HEIGHT, WIDTH
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(0)
-        self._frames = rng.integers(0, 255, (len(NUMBERS), HEIGHT, WIDTH, 3), dtype=np.uint8)
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self._frames[index]
-
-
 def square(top: int, left: int, side: int = 12) -> Rle:
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[top : top + side, left : left + side] = True
@@ -52,28 +37,10 @@ LATE = {8: square(14, 20), 12: square(14, 22), 16: NOTHING, 20: square(10, 22)} 
 
 
 def video(truth=None, name: str = "v") -> EvaluationVideo:
-    return EvaluationVideo(name, Frames(), NUMBERS, {1: MOVING, 2: LATE} if truth is None else truth)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def model() -> Sam2:
-    """Random weights that see an object everywhere, so that every frame has errors."""
-    torch.manual_seed(1)
-    network = build_sam2("nano", image_size=64)
-    biases = [
-        v for name, v in network.named_parameters() if "obj_score_head" in name and name.endswith("bias")
-    ]
-    with torch.no_grad():
-        biases[-1].fill_(5.0)
-    return network
+    noise = np.random.default_rng(0).integers(0, 255, (len(NUMBERS), HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return EvaluationVideo(
+        name, ArrayFrames(noise), NUMBERS, {1: MOVING, 2: LATE} if truth is None else truth
+    )
 
 
 class Plain:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from storage.videos.sources import IngestLimits
 
 __all__ = [
     "Names",
+    "find_stems",
     "folder",
     "named_frames",
     "read_json",
@@ -53,6 +54,31 @@ class Names(Sequence[str]):
 
     def __getitem__(self, index: int) -> str:  # type: ignore[override]
         return os.fsdecode(bytes(self._packed[index]))
+
+
+def find_stems(
+    root: Path, endings: Sequence[str], *, depth: int, closed: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Paths relative to `root`, without ending, of the files with one of the endings, `depth` levels down at most.
+
+    Leaves out what is hidden, and folders whose names begin with one of `closed`. Raises TrainingError for a folder
+    that cannot be listed.
+    """
+    pending = [("", 0)]
+    while pending:
+        below, level = pending.pop()
+        try:
+            with os.scandir(root / below) as entries:
+                for entry in entries:
+                    ending = next((ending for ending in endings if entry.name.endswith(ending)), None)
+                    if entry.name.startswith("."):
+                        continue
+                    if ending is not None:
+                        yield f"{below}{entry.name.removesuffix(ending)}"
+                    elif level < depth and entry.is_dir() and not entry.name.startswith(closed):
+                        pending.append((f"{below}{entry.name}/", level + 1))
+        except OSError as error:
+            raise TrainingError(f"{root / below}: cannot be listed ({error.strerror or error})") from error
 
 
 def folder(path: Path, *candidates: str) -> Path | None:

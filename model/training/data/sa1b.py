@@ -8,8 +8,6 @@ more than 90 % of it (paper, appendix C.2, table 13a).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import ClipError, TrainingError
-from model.training.data.files import Names, read_json, read_names, read_rgb, read_rle
+from model.training.data.files import Names, find_stems, read_json, read_names, read_rgb, read_rle
 from model.training.data.videos import OpenedVideo
 from storage.masks import Rle, area, decode
 
@@ -51,7 +49,11 @@ class Sa1bFolder:
         self._root = root
         self._most_area, self._least_stability = most_area, least_stability
         wanted = set(read_names(names)) if names else None
-        self._stems = Names(stem for stem in _images(root) if wanted is None or Path(stem).name in wanted)
+        self._stems = Names(
+            stem
+            for stem in find_stems(root, (".json",), depth=DEPTH)
+            if wanted is None or Path(stem).name in wanted
+        )
         if not len(self._stems):
             raise TrainingError(
                 f"{root} holds no <image>.json" + (f" of an image in {names}." if names else ".")
@@ -106,21 +108,3 @@ class _Still:
 
     def rest(self) -> None:
         """Nothing is kept."""
-
-
-def _images(root: Path) -> Iterator[str]:
-    """Paths relative to `root`, without ending."""
-    pending = [("", 0)]
-    while pending:
-        below, depth = pending.pop()
-        try:
-            with os.scandir(root / below) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.name.endswith(".json"):
-                        yield f"{below}{entry.name.removesuffix('.json')}"
-                    elif depth < DEPTH and entry.is_dir():
-                        pending.append((f"{below}{entry.name}/", depth + 1))
-        except OSError as error:
-            raise TrainingError(f"{root / below}: cannot be listed ({error.strerror or error})") from error

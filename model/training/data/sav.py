@@ -7,8 +7,7 @@ frames a second. What people made and what the model found by itself are separat
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ from model.errors import ClipError, TrainingError
 from model.training.data.files import (
     Names,
     check_size,
+    find_stems,
     named_frames,
     read_json,
     read_names,
@@ -46,6 +46,9 @@ MASKLETS: Mapping[str, tuple[str, ...]] = {
 FRAMES_FPS = 24
 ANNOTATION_STEP = 4
 FRAME_FOLDERS = ("JPEGImages_24fps", "JPEGImages_6fps", "JPEGImages")
+PICTURE_FOLDERS = ("JPEGImages", "Annotations")
+"""Beginnings of the names of folders that are not searched: there may be many files in them."""
+
 DEPTH = 3
 """Levels of folders that are searched for annotations (SA-V comes in sub-folders `sav_000`, `sav_001`, …)."""
 
@@ -71,9 +74,9 @@ class SavFolder:
         self._kinds = MASKLETS[masklets]
         self._rm_unannotated = rm_unannotated
         wanted = set(read_names(names)) if names else None
-        found = {
-            stem for stem in _annotated(root, self._kinds) if wanted is None or Path(stem).name in wanted
-        }
+        endings = [f"_{kind}.json" for kind in self._kinds]
+        stems = find_stems(root, endings, depth=DEPTH, closed=PICTURE_FOLDERS)
+        found = {stem for stem in stems if wanted is None or Path(stem).name in wanted}
         self._stems = Names(found)
         if not found:
             kinds = " or ".join(f"<video>_{kind}.json" for kind in self._kinds)
@@ -268,26 +271,3 @@ def _step(fps: Any, path: Path) -> int:
     if not isinstance(rate, int | float) or not 1 <= rate <= FRAMES_FPS or FRAMES_FPS % rate:
         raise ClipError(f"{path}: 'fps' must divide {FRAMES_FPS}, got {fps!r:.40}")
     return int(FRAMES_FPS // rate)
-
-
-def _annotated(root: Path, kinds: Sequence[str]) -> Iterator[str]:
-    """Paths relative to `root`, without ending, of the videos with an annotation of one of the kinds."""
-    endings = tuple(f"_{kind}.json" for kind in kinds)
-    pending = [("", 0)]
-    while pending:
-        below, depth = pending.pop()
-        try:
-            with os.scandir(root / below) as entries:
-                for entry in entries:
-                    ending = next((ending for ending in endings if entry.name.endswith(ending)), None)
-                    if ending and not entry.name.startswith("."):
-                        yield f"{below}{entry.name.removesuffix(ending)}"
-                    elif depth < DEPTH and entry.is_dir() and not _pictures(entry.name):
-                        pending.append((f"{below}{entry.name}/", depth + 1))
-        except OSError as error:
-            raise TrainingError(f"{root / below}: cannot be listed ({error.strerror or error})") from error
-
-
-def _pictures(name: str) -> bool:
-    """Folders of frames are not searched: there may be many files in them."""
-    return name.startswith((".", "JPEGImages", "Annotations"))

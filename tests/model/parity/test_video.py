@@ -30,8 +30,8 @@ from model.network.memory_bank import FrameMemory, MemoryBank, MemorySequence, a
 from model.network.sam2 import ABSENT_LOGIT, Sam2, StepOutput, StepPrompt
 from model.prompts import Box, Click
 from model.video.frame_result import FrameResult
+from model.video.frame_source import ArrayFrames
 from model.video.video_session import SessionConfig, VideoSession
-from tests.model.conftest import ArrayFrames
 from tests.model.parity.pair import SIDE, Pair, largest_error, make_pair, moving_frames
 
 FRAMES, START = 14, 3
