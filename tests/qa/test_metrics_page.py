@@ -16,8 +16,9 @@ GATE, VERIFIER = GateConfig(), VerifierConfig()
     "sentence",
     [
         f"r = ⌈{BOUNDARY_TOLERANCE} · √(height² + width²)⌉",
-        f"be at least −`tolerance` ({GATE.tolerance:g})",
-        f"at least −`retention_tolerance` ({GATE.retention_tolerance:g} point)",
+        f"`tolerance`: {GATE.tolerance:g} points",
+        f"`retention_tolerance`: {GATE.retention_tolerance:g} point |",
+        f"`seconds_tolerance`: {GATE.seconds_tolerance:g} % of the champion's",
         f"drawn again with replacement {GATE.resamples} times",
         f"the middle {GATE.confidence:.0%}".replace("%", " %"),
         f"is **above {ALIGNED_IOU}**",
