@@ -1,19 +1,27 @@
 """What must not be trained on: masklets of videos that judge models, or that belong to their groups.
 
 A row of a data set is judged by its video as the library knows it now, not by what the row says of it: a manifest may
-have been altered, or written before the split.
+have been altered, or written before the split. A video that was never taken in has names of its own, which tell nothing
+here: it is judged by what it looks like.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from engine.home import EngineHome
 from engine.stages.base import Row
-from model.errors import LeakError
-from storage.videos import Video
+from model.errors import ClipError, LeakError
+from storage.videos import HeldLooks, Video, frames_to_hash
 
-__all__ = ["LeakError", "forbidden_groups", "left_out", "refuse_leaks"]
+if TYPE_CHECKING:
+    from model.training.data.videos import OpenedVideo, VideoIndex
+
+__all__ = ["ComparedVideos", "LeakError", "forbidden_groups", "left_out", "refuse_leaks"]
 
 
 def forbidden_groups(home: EngineHome) -> frozenset[str]:
@@ -57,3 +65,37 @@ def _why_not(row: Row, video: Video, forbidden: Collection[str]) -> str:
             f"its video is {video.split}, group {video.group}"
         )
     return ""
+
+
+class ComparedVideos:
+    """Videos from outside a home, each compared with those it keeps for evaluation when it is first opened."""
+
+    def __init__(self, videos: VideoIndex, held: HeldLooks) -> None:
+        self._videos, self._held = videos, held
+        self._passed: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._videos)
+
+    def open(self, index: int) -> OpenedVideo:
+        """The video. Raises LeakError if it looks like an evaluation video, ClipError if it cannot be read."""
+        video = self._videos.open(index)
+        if index not in self._passed:
+            alike = self._held.alike(_frames(video))
+            video.rest()
+            if alike:
+                raise LeakError(
+                    f"Video {video.name} looks like {alike[0]}, which is kept for evaluation; training on it would "
+                    "make every later score worthless. Take it out of what is trained on."
+                )
+            self._passed.add(index)
+        return video
+
+
+def _frames(video: OpenedVideo) -> Iterator[npt.NDArray[np.uint8]]:
+    """The annotated frames that enter a fingerprint; a damaged one tells nothing."""
+    for position in sorted(frames_to_hash(range(len(video)))):
+        try:
+            yield video.image(position)
+        except ClipError:
+            continue

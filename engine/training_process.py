@@ -18,6 +18,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,14 +134,12 @@ def run_child(module: str, job: Path, processes: int, tell: Callable[[str], None
         env={**os.environ, PARENT: str(os.getpid()), "PYTHONUNBUFFERED": "1"},
     )
     lines: deque[str] = deque(maxlen=LAST_LINES)
-    with child:
-        try:
-            for line in child.stdout or ():
-                lines.append(line.rstrip())
-                tell(lines[-1])
-        except BaseException:
-            child.kill()
-            raise
+    with child, ExitStack() as interrupted:
+        interrupted.callback(child.kill)
+        for line in child.stdout or ():
+            lines.append(line.rstrip())
+            tell(lines[-1])
+        interrupted.pop_all()  # it ended by itself
     if child.returncode != 0:
         raise failure(child.returncode, error_file, lines)
 

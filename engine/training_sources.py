@@ -7,7 +7,8 @@
     manifest:KEY.parquet     a data set manifest of this home's store
 
 Masks and frames are read when a clip is cut, so a source pickles and worker processes can draw from it. Whatever
-is trained on beside a home is guarded: clips of its evaluation groups are refused.
+is trained on beside a home is guarded: clips of its evaluation groups are refused, and videos from elsewhere that look
+like one of its evaluation videos.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ import numpy.typing as npt
 from engine.dataset import MaskReader, latest_dataset
 from engine.errors import RoundError
 from engine.home import EngineHome, open_home
-from engine.leaks import forbidden_groups, refuse_leaks
+from engine.leaks import ComparedVideos, forbidden_groups, refuse_leaks
 from engine.stages.base import Row, read_parts
 from model.training.augment import AUGMENTATIONS, Augmentation
 from model.training.clips import ClipSource
 from model.training.data.sources import KINDS, Kind, SourceText, check_mix, parse_source
-from model.training.data.videos import IndexedClips, OpenedVideo
+from model.training.data.videos import IndexedClips, OpenedVideo, VideoIndex
 from model.training.guard import GuardedClips
 from model.training.mixture import Source
 from storage.commits import list_rounds, read_commit
@@ -38,7 +39,7 @@ from storage.errors import ManifestError, StoreError
 from storage.manifests import read_manifest
 from storage.masks import Rle, decode, is_empty
 from storage.objects import open_store
-from storage.videos import StoredFrames, VideoLibrary
+from storage.videos import HeldLooks, StoredFrames, VideoLibrary
 
 __all__ = ["ORIGINS", "DatasetVideos", "dataset_clips", "dataset_of_round", "open_sources"]
 
@@ -60,19 +61,36 @@ def open_sources(
     sources = [parse_source(text, augmentation=augmentation, kinds=kinds) for text in texts]
     if home is None:
         return sources
-    forbidden = forbidden_groups(home)
-    return [replace(source, clips=GuardedClips(source.clips, forbidden)) for source in sources]
+    forbidden, held = forbidden_groups(home), home.library.splits().held_looks()
+    return [
+        replace(source, clips=GuardedClips(_compared(source.clips, held), forbidden)) for source in sources
+    ]
+
+
+def _compared(clips: ClipSource, held: HeldLooks) -> ClipSource:
+    """Clips of folders with their videos compared with evaluation videos; drawn ones and data sets as they are."""
+    if isinstance(clips, IndexedClips):
+        return IndexedClips(ComparedVideos(clips.videos, held), clips.augmentation)
+    return clips
 
 
 def dataset_clips(
-    home: EngineHome, rows: Sequence[Row], augmentation: Augmentation | None = None
+    home: EngineHome,
+    rows: Sequence[Row],
+    augmentation: Augmentation | None = None,
+    *,
+    held: HeldLooks | None = None,
 ) -> ClipSource:
     """Clips of data set rows, each video opened when it is drawn; guarded by the home's evaluation groups.
 
-    Raises LeakError if a row must not be trained on.
+    `held` is what another home keeps for evaluation, for which it trains. Raises LeakError if a row must not be
+    trained on.
     """
     refuse_leaks(home, rows)
-    clips = IndexedClips(DatasetVideos(home.store.url, rows), augmentation or AUGMENTATIONS["small"])
+    videos: VideoIndex = DatasetVideos(home.store.url, rows)
+    if held is not None:
+        videos = ComparedVideos(videos, held)
+    clips = IndexedClips(videos, augmentation or AUGMENTATIONS["small"])
     return GuardedClips(clips, forbidden_groups(home))
 
 
@@ -174,7 +192,10 @@ def _open(
     if not chosen:
         among = f"; it holds {len(rows)} masklets of other origin" if rows else ""
         raise text.wrong(f"there is nothing to train on{among}")
-    return dataset_clips(owner, chosen, augmentation)
+    held = None
+    if home is not None and home.store.url != owner.store.url:
+        held = home.library.splits().held_looks()
+    return dataset_clips(owner, chosen, augmentation, held=held)
 
 
 def _newest(home: EngineHome | None, text: SourceText) -> tuple[EngineHome, list[Row]]:

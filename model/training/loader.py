@@ -273,7 +273,7 @@ def _outcome(draw: Callable[[int], object], step: int) -> tuple[bool, object]:
     except Exception as error:  # noqa: BLE001 (raised again in the training process)
         try:
             pickle.loads(pickle.dumps(error))  # noqa: S301
-        except Exception:  # noqa: BLE001 (some exceptions only pickle one way)
+        except (pickle.PickleError, TypeError, AttributeError):  # some exceptions only pickle one way
             return False, TrainingError(f"{type(error).__name__}: {error}")
         return False, error
 

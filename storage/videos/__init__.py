@@ -5,10 +5,10 @@ only the annotated frames are kept. Session position ``i`` is the source frame
 ``video.annotated_frames[i]``.
 """
 
-from storage.videos.fingerprint import FINGERPRINT_VERSION
+from storage.videos.fingerprint import FINGERPRINT_VERSION, frames_to_hash
 from storage.videos.library import IngestOutcome, StoredFrames, VideoLibrary
 from storage.videos.sources import IngestLimits, SourceInfo, probe
-from storage.videos.splits import TIES, SplitBook
+from storage.videos.splits import TIES, HeldLooks, SplitBook
 from storage.videos.video import EVALUATION_SPLITS, KEPT_OUT, Video
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "FINGERPRINT_VERSION",
     "KEPT_OUT",
     "TIES",
+    "HeldLooks",
     "IngestLimits",
     "IngestOutcome",
     "SourceInfo",
@@ -23,5 +24,6 @@ __all__ = [
     "StoredFrames",
     "Video",
     "VideoLibrary",
+    "frames_to_hash",
     "probe",
 ]

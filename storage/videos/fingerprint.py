@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from storage.commits import canonical_json
 from storage.errors import VideoError
 
-__all__ = ["FINGERPRINT_VERSION", "Fingerprint", "FingerprintIndex", "fingerprint", "frames_to_hash"]
+__all__ = [
+    "FINGERPRINT_VERSION",
+    "Fingerprint",
+    "FingerprintIndex",
+    "Image",
+    "fingerprint",
+    "fingerprint_key",
+    "frames_to_hash",
+]
 
 FINGERPRINT_VERSION = 1
 SAME_BITS = 60  # frames that differ in at most so many of 255 bits show the same
@@ -82,7 +90,7 @@ def fingerprint_key(video_id: str) -> str:
 
 
 def frames_to_hash(frames: Sequence[int]) -> frozenset[int]:
-    """Which annotated source frames enter a fingerprint: all, or evenly chosen ones of a very long video."""
+    """Which of a video's annotated frames enter a fingerprint: all, or evenly chosen ones of a very long video."""
     if len(frames) <= MOST_FRAMES:
         return frozenset(frames)
     chosen = np.linspace(0, len(frames) - 1, MOST_FRAMES).round().astype(int)

@@ -15,15 +15,15 @@ group as it was. So the two sides never meet, in whatever order videos come.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.errors import ObjectNotFound, VideoError
 from storage.objects import ObjectStore
-from storage.videos.fingerprint import Fingerprint, FingerprintIndex, fingerprint_key
+from storage.videos.fingerprint import Fingerprint, FingerprintIndex, Image, fingerprint, fingerprint_key
 from storage.videos.video import EVALUATION_SPLITS, KEPT_OUT, Video
 
-__all__ = ["TIES", "Placement", "SplitBook", "joined_groups"]
+__all__ = ["TIES", "HeldLooks", "Placement", "SplitBook", "joined_groups"]
 
 TIES = ("source_video", "author", "place")
 """What is said of a video, in its `extra`, that ties it to every other one of which the same is said."""
@@ -53,6 +53,18 @@ class _Tie:
 
     other: Video
     words: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLooks:
+    """What videos that are kept for evaluation look like, to recognise copies that were never taken in. It pickles."""
+
+    index: FingerprintIndex
+    names: Mapping[str, str]
+
+    def alike(self, images: Iterable[Image]) -> list[str]:
+        """Names of the videos that look like a video of these frames, uint8 [H,W,3] RGB in time order."""
+        return [self.names[video_id] for video_id in self.index.alike(fingerprint("", images, placed=False))]
 
 
 class SplitBook:
@@ -109,6 +121,15 @@ class SplitBook:
         """Names of every group that holds an evaluation or retention video, or is one with such a group."""
         held = (video.group for video in self._videos.values() if video.split in EVALUATION_SPLITS)
         return self._groups.together(held)
+
+    def held_looks(self) -> HeldLooks:
+        """What every video of an evaluation group looks like."""
+        evaluation = self.evaluation_groups()
+        held = [video for video in self._videos.values() if video.group in evaluation]
+        index = FingerprintIndex()
+        for video in held:
+            index.add(self._prints[video.video_id])
+        return HeldLooks(index, {video.video_id: video.name for video in held})
 
     def leaks(self, *, thorough: bool = False) -> dict[str, str]:
         """Train videos that are tied to an evaluation video all the same → why, by video id.

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from engine.cli.model import train
 from engine.dataset import latest_dataset
 from engine.doctor import check
-from engine.home import EngineHome
+from engine.home import EngineHome, create_home, open_home
 from engine.leaks import LeakError, forbidden_groups, left_out, refuse_leaks
 from engine.machine import advance_round, open_round
 from engine.stages.base import Row, StageContext
 from engine.stages.dataset import Dataset
 from engine.training import clip_sources, training_videos
+from engine.training_sources import open_sources
 from model.errors import TrainingError
 from model.training.clips import MaskletClips, TrainingVideo
 from model.training.guard import GuardedClips
 from storage.commits import RoundOpening, list_rounds
 from storage.manifests import rows_to_table, write_manifest
+from storage.masks import decode
 from storage.videos import Video
-from tests.engine.conftest import discs
+from tests.engine.conftest import add_video, discs
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +119,48 @@ def test_the_guard_stops_what_the_lists_let_through(home: EngineHome) -> None:
 def test_the_sources_of_training_are_guarded(home: EngineHome) -> None:
     real, _ = clip_sources(home, latest_dataset(home), home.settings.retrain)
     assert isinstance(real, GuardedClips)
+
+
+def davis(folder: Path, frames: np.ndarray, masks: np.ndarray) -> str:
+    """One video in DAVIS's folders, scaled up and packed as JPEG; frames uint8 [T,H,W,3], masks bool [T,H,W]."""
+    for place in ("JPEGImages/film", "Annotations/film"):
+        (folder / place).mkdir(parents=True)
+    for number, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
+        large = Image.fromarray(frame).resize(
+            (frame.shape[1] * 2, frame.shape[0] * 2), Image.Resampling.BICUBIC
+        )
+        large.save(folder / f"JPEGImages/film/{number:05d}.jpg", quality=80)
+        labels = Image.fromarray(mask.astype(np.uint8)).resize(large.size, Image.Resampling.NEAREST)
+        labels.save(folder / f"Annotations/film/{number:05d}.png")
+    return f"davis:{folder}"
+
+
+@pytest.mark.parametrize(("seed", "leaks"), [(9, True), (3, False)], ids=["copy", "another video"])
+def test_a_folder_with_a_copy_of_an_evaluation_video_is_refused(
+    home: EngineHome, tmp_path: Path, seed: int, leaks: bool
+) -> None:
+    """Its folder has a name of its own, so what it looks like must tell."""
+    frames, masks = discs(seed)
+    shown = np.stack([decode(masks[1][frame]) for frame in range(len(frames))])
+    (source,) = open_sources(home, [davis(tmp_path, frames[1:], shown[1:])])
+    clips = pickle.loads(pickle.dumps(source.clips))  # noqa: S301 (as a worker process has it)
+    rng = np.random.default_rng(0)
+    if leaks:
+        with pytest.raises(LeakError, match="film looks like held-out, which is kept for evaluation"):
+            clips.clip(0, rng, frames=2, objects=1, size=64)
+    else:
+        assert clips.clip(0, rng, frames=2, objects=1, size=64).name == "film"
+
+
+def test_the_data_set_of_another_home_is_compared(home: EngineHome, tmp_path: Path) -> None:
+    """That home trains on what is an evaluation video here."""
+    create_home(tmp_path / "judge")
+    judge = open_home(tmp_path / "judge")
+    add_video(judge, "kept", 0, split="eval")
+    (source,) = open_sources(judge, [f"home:{home.path}"])
+    with pytest.raises(LeakError, match="looks like kept"):
+        for index in range(len(source.clips)):
+            source.clips.clip(index, np.random.default_rng(0), frames=2, objects=1, size=64)
 
 
 def test_the_doctor_looks_at_splits(home: EngineHome) -> None:
