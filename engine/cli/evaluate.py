@@ -155,7 +155,7 @@ def _check(protocols: Sequence[str]) -> None:
 
 def _videos(home: EngineHome | None, suite: str) -> list[EvaluationVideo]:
     if suite or home is None:
-        from engine.suites import held_out
+        from engine.judging.suites import held_out
 
         return held_out(suite)
     from engine.stages.evaluate import evaluation_set

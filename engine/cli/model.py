@@ -127,7 +127,7 @@ def train(
 
     from engine.dataset import latest_dataset
     from engine.rounds import base_checkpoint_path
-    from engine.training import retrain, train_config
+    from engine.training.retraining import retrain, train_config
     from storage.manifests import read_manifest
 
     prompts = _prompt_mode(mode)

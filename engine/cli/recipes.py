@@ -11,7 +11,7 @@ from engine.cli.show import err, next_step, print_json, print_table, say
 
 if TYPE_CHECKING:
     from engine.home import EngineHome
-    from engine.recipes import RecipeRun
+    from engine.training.recipes import RecipeRun
     from model.training.recipe import Recipe, Stage
     from model.training.trainer import Row
 
@@ -85,8 +85,8 @@ def train(
     processes: int = 1,
 ) -> None:
     """Train by a recipe: here, with a progress bar, or in several processes, with a line now and then."""
-    from engine.recipe_process import run_apart
-    from engine.recipes import RecipeRun
+    from engine.training.recipe_process import run_apart
+    from engine.training.recipes import RecipeRun
 
     recipe = changed_recipe(name, changes)
     folder = out or Path("training") / recipe.name
@@ -113,7 +113,7 @@ def _next(home: EngineHome | None, recipe: Recipe, checkpoint: Path) -> str:
 def _train_here(home: EngineHome | None, asked: RecipeRun) -> None:
     from rich.progress import Progress
 
-    from engine.recipes import run
+    from engine.training.recipes import run
 
     recipe = asked.recipe
     with Progress(transient=True, console=err) as bars:

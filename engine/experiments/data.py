@@ -208,7 +208,7 @@ class DataExperiment(BegunExperiment[DataSize]):
         )
 
     def _train(self, unit: Unit, name: str, seed: int) -> UnitResult:
-        from engine.training import training_videos
+        from engine.training.retraining import training_videos
 
         rows = self.rows_of(name)
         videos = training_videos(self.collecting, rows) if rows else []

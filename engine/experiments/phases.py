@@ -28,7 +28,7 @@ from engine.experiments.protocol import (
 from engine.experiments.units import Unit, UnitResult
 from engine.home import EngineHome
 from engine.phases import PromptMode
-from engine.training import training_video
+from engine.training.retraining import training_video
 from model.training.clips import TrainingVideo
 from qa.report.formats import plural
 from storage.manifests import rows_to_table, write_manifest

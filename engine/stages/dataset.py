@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 
 from engine.dataset import previous_dataset
 from engine.errors import RoundError
-from engine.leaks import left_out, refuse_leaks
 from engine.stages.annotate import annotation_bench
 from engine.stages.auto import auto_bench
 from engine.stages.base import Finished, Row, StageContext, Summary, Unsharded, Waiting
+from engine.training.leaks import left_out, refuse_leaks
 from engine.workbench import MaskletWork
 from storage.manifests import FileRef
 from storage.masks import area

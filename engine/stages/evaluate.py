@@ -140,7 +140,7 @@ def _baseline(context: StageContext) -> list[Row]:
 
 def _known_rows(context: StageContext, digest: str) -> list[Row]:
     """Rows of the same weights, by the same settings and videos, from the round before; they need no second run."""
-    from engine.judging import judged_names
+    from engine.judging.sets import judged_names
 
     earlier = list(context.earlier_rounds())
     if not earlier or earlier[-1][0].settings_hash != context.round.settings_hash:
@@ -155,7 +155,7 @@ def _known_rows(context: StageContext, digest: str) -> list[Row]:
 
 def evaluate_weights(context: StageContext, role: str, digest: str) -> list[Row]:
     """Rows of the `metrics` manifest for one set of weights, on both sets."""
-    from engine.judging import judged_sets, score
+    from engine.judging.sets import judged_sets, score
     from model.video.session_config import SessionConfig
 
     model = load_weights(context.home, digest)

@@ -13,9 +13,9 @@ import numpy as np
 from annotation.work import Desk, Selection, Submission, WorkItem
 from engine.dataset import MaskReader, previous_dataset
 from engine.desk import exchange, handed_in
-from engine.leaks import left_out
 from engine.rounds import last_object_id
 from engine.stages.base import Finished, Row, StageContext, Waiting
+from engine.training.leaks import left_out
 from storage.commits import read_commit
 from storage.manifests import FileRef
 from storage.masks import Rle

@@ -33,7 +33,7 @@ class Retrain:
 
     def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
         """Train, resuming if a run was cut short."""
-        from engine.training import train_config
+        from engine.training.retraining import train_config
 
         settings = context.settings.retrain
         config = train_config(settings, mode=context.phase.train_prompts, seed=context.round.seed)
@@ -54,8 +54,8 @@ class Retrain:
 
 def _train(context: StageContext, start: Path, config: TrainConfig) -> TrainResult:
     """Train in child processes, or in this one where the home's settings say 0."""
-    from engine.training import retrain
-    from engine.training_process import train_apart
+    from engine.training.process import train_apart
+    from engine.training.retraining import retrain
     from model.training.trainer import fingerprint
 
     processes = context.home.settings.retrain.processes

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.judging import Judged, online_rows, retention_clips, score
+from engine.judging.sets import Judged, online_rows, retention_clips, score
 from engine.settings import EvaluateSettings
 from model.files.checkpoints import default_checkpoint, load_checkpoint
 from model.network.sam2 import Sam2

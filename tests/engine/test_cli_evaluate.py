@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from engine.cli.app import app
 from engine.home import EngineHome
+from engine.judging.suites import SuiteError
 from engine.stages.evaluate import evaluation_set
-from engine.suites import SuiteError
 from qa.errors import EvaluationError
 from tests.qa.test_official import GUESS, TRUTH, sav_video
 
@@ -88,7 +88,7 @@ class TestModelEvaluate:
         self, home: EngineHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_checkpoint: Path
     ):
         videos = evaluation_set(home)
-        monkeypatch.setattr("engine.suites.held_out", lambda name: videos if name == "drawn" else [])
+        monkeypatch.setattr("engine.judging.suites.held_out", lambda name: videos if name == "drawn" else [])
         arguments = ("evaluate", micro_checkpoint, "--suite", "drawn", "--protocol", "mask", "--json")
         result = run("--home", tmp_path / "nowhere", "model", *arguments)
         assert result.exit_code == 0, result.exception

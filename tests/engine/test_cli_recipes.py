@@ -13,12 +13,12 @@ from typer.testing import CliRunner, Result
 
 from engine.cli.app import app
 from engine.home import create_home
-from engine.recipe_process import work_on
-from engine.training_process import ERROR_FILE, JOB_FILE, failure
+from engine.training.process import ERROR_FILE, JOB_FILE, failure
+from engine.training.recipe_process import work_on
 from model.errors import TrainingError
 from model.files.checkpoints import load_checkpoint, save_checkpoint
 from model.training.recipe import RECIPES, load_recipe
-from tests.engine.test_training_sources import annotate, ingest
+from tests.engine.training.test_sources import annotate, ingest
 from tests.model.training.conftest import build_micro
 
 FEW = ("--set", "image_size=64", "--set", "clips_per_step=1", "--set", "objects=1", "--set", "frames=2")

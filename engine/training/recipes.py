@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from engine.home import EngineHome
-from engine.training_sources import open_sources
+from engine.training.sources import open_sources
 from model.allocator import keep_freed_memory, suits
 from model.errors import TrainingError
 from model.training.clips import ClipSource

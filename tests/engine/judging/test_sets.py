@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.home import EngineHome
-from engine.judging import judged_names
+from engine.judging.sets import judged_names
 from engine.machine import advance_round, open_round
 from engine.promotion import promote
 from engine.reporting import write_reports

@@ -16,15 +16,15 @@ import pytest
 
 from engine.home import EngineHome, open_home
 from engine.stages.base import Row
-from engine.training import retrain
-from engine.training_process import ERROR_FILE, failure, train_apart, train_job, write_job
+from engine.training.process import ERROR_FILE, failure, train_apart, train_job, write_job
+from engine.training.retraining import retrain
 from model.errors import ModelError, TrainingError
 from model.training.state import States
 from storage.errors import StoreError
 from storage.manifests import FileRef, read_manifest, write_manifest
-from tests.engine.parent import config
+from tests.engine.training.parent import config
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STEPS = 20
 WAIT_S = 240.0
 
@@ -75,7 +75,7 @@ def test_children_die_with_their_parent_and_the_next_run_goes_on(
 ) -> None:
     out, settings = tmp_path / "out", home.settings.retrain
     arguments = [str(home.path), data_set.key, str(micro_checkpoint), str(out), "2", str(STEPS)]
-    command = [sys.executable, "-m", "tests.engine.parent", *arguments]
+    command = [sys.executable, "-m", "tests.engine.training.parent", *arguments]
     parent = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
     states = States(out, keep=2)
     until(lambda: out.is_dir() and states.saved(), parent)

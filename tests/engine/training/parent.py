@@ -1,4 +1,4 @@
-"""A process that trains in child processes: `python -m tests.engine.parent HOME ROWS START OUT PROCESSES STEPS`."""
+"""A process that trains in others: `python -m tests.engine.training.parent HOME ROWS START OUT PROCESSES STEPS`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from engine.home import open_home
-from engine.training_process import train_apart
+from engine.training.process import train_apart
 from model.training.trainer import TrainConfig
 from storage.manifests import read_manifest
 

@@ -1,6 +1,6 @@
 """Recipes in processes of their own, which train together and end with the command that started them.
 
-python -m engine.recipe_process JOB [PROCESSES]
+python -m engine.training.recipe_process JOB [PROCESSES]
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.training_process import JOB_FILE, Teller, attempt, run_child, serve_parent
+from engine.training.process import JOB_FILE, Teller, attempt, run_child, serve_parent
 
 if TYPE_CHECKING:
     from engine.home import EngineHome
-    from engine.recipes import RecipeRun
+    from engine.training.recipes import RecipeRun
     from model.training.recipe import Stage
     from model.training.trainer import Row
 
 __all__ = ["run_apart", "work_on"]
 
-MODULE = "engine.recipe_process"
+MODULE = "engine.training.recipe_process"
 
 
 def run_apart(
     home: EngineHome | None, asked: RecipeRun, *, processes: int, tell: Callable[[str], None]
 ) -> None:
-    """What `engine.recipes.run` does, in `processes` child processes; `tell` gets their lines.
+    """What `engine.training.recipes.run` does, in `processes` child processes; `tell` gets their lines.
 
     Raises TrainingError with the child's own words when it fails.
     """
@@ -48,7 +48,7 @@ def run_apart(
 def work_on(path: Path) -> int:
     """One process that trains; an error is printed and written beside the job. Returns the exit code."""
     from engine.home import open_home
-    from engine.recipes import RecipeRun, run
+    from engine.training.recipes import RecipeRun, run
     from model.training.recipe import load_recipe
 
     facts = json.loads(path.read_text(encoding="utf-8"))

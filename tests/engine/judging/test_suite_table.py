@@ -8,8 +8,8 @@ import PIL.Image
 import pytest
 import torch
 
-from engine.suite_table import STRIP_PX, measure, write_strips
-from engine.suites import drawn_clips
+from engine.judging.suite_table import STRIP_PX, measure, write_strips
+from engine.judging.suites import drawn_clips
 from model.network.builder import build_sam2
 from model.training.textures import Photographs
 

@@ -9,11 +9,11 @@ import torch
 
 from engine.dataset import MaskReader
 from engine.home import EngineHome
-from engine.leaks import refuse_leaks
 from engine.phases import PromptMode
 from engine.settings import RetrainSettings
 from engine.stages.base import Row
-from engine.training_sources import dataset_clips
+from engine.training.leaks import refuse_leaks
+from engine.training.sources import dataset_clips
 from model.allocator import keep_freed_memory, suits
 from model.files.checkpoints import read_info
 from model.training.clips import ClipSource, MixedClips, TrainingVideo
@@ -38,7 +38,7 @@ def retrain(
     """Train the weights in `start` on data set rows, resuming a run of the same configuration in `out_dir`.
 
     Trains in this process, on the device of the home's settings (`model.device`, `model.threads`); see
-    `engine.training_process` for training in another.
+    `engine.training.process` for training in another.
     """
     machine = home.settings
     if machine.model.threads:
@@ -93,7 +93,7 @@ def clip_sources(
 def training_videos(home: EngineHome, rows: Sequence[Row]) -> list[TrainingVideo]:
     """The data set by video: frames read when asked for, masklets by annotated position.
 
-    Raises LeakError if a row must not be trained on (see `engine.leaks`).
+    Raises LeakError if a row must not be trained on (see `engine.training.leaks`).
     """
     refuse_leaks(home, rows)
     reader = MaskReader(home.store)

@@ -1,6 +1,6 @@
 """Training in processes of its own, so that a worker of rounds is not lost with it, nor holds a GPU for ever.
 
-    python -m engine.training_process JOB [PROCESSES]
+    python -m engine.training.process JOB [PROCESSES]
 
 The parent (`train_apart`) writes a job, starts this module, hands the child's lines on and waits. The child trains by
 itself or, for several processes, through `torch.distributed.run`. However the parent ends, the child and its own
@@ -45,7 +45,7 @@ __all__ = [
     "write_job",
 ]
 
-MODULE = "engine.training_process"
+MODULE = "engine.training.process"
 JOB_FILE = "job.json"
 ROWS_FILE = "rows.parquet"
 ERROR_FILE = "error.json"
@@ -82,7 +82,7 @@ def train_apart(
     processes: int = 1,
     tell: Callable[[str], None] = _log.info,
 ) -> TrainResult:
-    """What `engine.training.retrain` does, in `processes` child processes; `tell` gets their lines.
+    """What `engine.training.retraining.retrain` does, in `processes` child processes; `tell` gets their lines.
 
     Raises TrainingError with the child's own words when it fails, StoreError when it could not reach the store or the
     catalog, in which case trying again can help.
@@ -196,7 +196,7 @@ def train_job(path: Path) -> int:
 
     from engine.home import open_home
     from engine.settings import RetrainSettings
-    from engine.training import retrain
+    from engine.training.retraining import retrain
     from model.training.recipe import TrainConfig
 
     job = TrainingJob.read(path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine import samples
-from engine.suites import CLIPS, HELD_OUT, SuiteError, digest, drawn_clips, held_out
+from engine.judging.suites import CLIPS, HELD_OUT, SuiteError, digest, drawn_clips, held_out
 from model.training.photographs import PACKAGES
 from model.training.textures import Photographs
 from storage.masks import area
@@ -39,7 +39,8 @@ def test_unknown_suites_and_missing_photographs_are_told(
     with pytest.raises(SuiteError, match="unknown; use one of drawn, cho"):
         held_out("dawn", tmp_path)
     monkeypatch.setattr(
-        "engine.suites.load_photographs", lambda split, cache: Photographs((), (), ("tiny==1.0: no net",))
+        "engine.judging.suites.load_photographs",
+        lambda split, cache: Photographs((), (), ("tiny==1.0: no net",)),
     )
     with pytest.raises(SuiteError, match="needs all of its photographs"):
         held_out("drawn", tmp_path)

@@ -10,8 +10,8 @@ import pytest
 
 from engine.home import EngineHome, create_home
 from engine.stages.base import Row
-from engine.training import training_videos
-from engine.training_sources import DatasetVideos, dataset_clips, open_sources
+from engine.training.retraining import training_videos
+from engine.training.sources import DatasetVideos, dataset_clips, open_sources
 from model.errors import LeakError, TrainingError
 from model.training.augment import AUGMENTATIONS
 from model.training.clips import MaskletClips

@@ -26,8 +26,8 @@ import numpy.typing as npt
 from engine.dataset import MaskReader, latest_dataset
 from engine.errors import RoundError
 from engine.home import EngineHome, open_home
-from engine.leaks import ComparedVideos, forbidden_groups, refuse_leaks
 from engine.stages.base import Row, read_parts
+from engine.training.leaks import ComparedVideos, forbidden_groups, refuse_leaks
 from model.training.augment import AUGMENTATIONS, Augmentation
 from model.training.clips import ClipSource
 from model.training.data.sources import KINDS, Kind, SourceText, check_mix, parse_source

@@ -15,12 +15,12 @@ from engine.cli.model import train
 from engine.dataset import latest_dataset
 from engine.doctor import check
 from engine.home import EngineHome, create_home, open_home
-from engine.leaks import LeakError, forbidden_groups, left_out, refuse_leaks
 from engine.machine import advance_round, open_round
 from engine.stages.base import Row, StageContext
 from engine.stages.dataset import Dataset
-from engine.training import clip_sources, training_videos
-from engine.training_sources import open_sources
+from engine.training.leaks import LeakError, forbidden_groups, left_out, refuse_leaks
+from engine.training.retraining import clip_sources, training_videos
+from engine.training.sources import open_sources
 from model.errors import TrainingError
 from model.training.clips import MaskletClips, TrainingVideo
 from model.training.guard import GuardedClips
@@ -94,7 +94,7 @@ def test_the_data_set_stage_refuses_a_leak(home: EngineHome, monkeypatch: pytest
 def test_a_video_found_late_leaves_the_data_set(home: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = latest_dataset(home)
     late = {rows[0]["video_id"]: "it looks like evaluation video held-out"}
-    for place in ("engine.stages.dataset.left_out", "engine.leaks.left_out"):
+    for place in ("engine.stages.dataset.left_out", "engine.training.leaks.left_out"):
         monkeypatch.setattr(place, lambda home: late)
     monkeypatch.setattr("engine.stages.dataset.previous_dataset", lambda context: rows)
     monkeypatch.setattr("engine.stages.dataset._accepted", lambda context: [])

@@ -1,6 +1,6 @@
 """The table of a held-out suite for a weights file, with what needs no network beside it, and pictures.
 
-    python -m engine.suite_table runs/nano/nano.safetensors --suite drawn --out runs/nano/drawn
+    python -m engine.judging.suite_table runs/nano/nano.safetensors --suite drawn --out runs/nano/drawn
 
 prints the table, and writes it as Markdown and JSON and one strip of frames a clip: the truth outlined in white,
 the answer in a colour an object. A movie that is kept for the last measurement should be measured once.
@@ -20,7 +20,7 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from engine.suites import FROZEN, HELD_OUT, digest, held_out
+from engine.judging.suites import FROZEN, HELD_OUT, digest, held_out
 from model.files.checkpoints import checkpoint_hash, load_checkpoint
 from model.network.sam2 import Sam2
 from model.video.video_session import VideoSession

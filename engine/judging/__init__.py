@@ -1,0 +1,1 @@
+"""What models are judged on: the sets of the gate, and the suites that no training sees."""
