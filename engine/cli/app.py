@@ -452,15 +452,33 @@ def model_evaluate(
         ),
     ] = "",
     groups: Annotated[
-        bool, typer.Option("--groups", help="Also by size and by whether objects disappear.")
+        bool,
+        typer.Option(
+            "--groups",
+            help="Also by size, by whether objects disappear and, of drawn clips, by what happens.",
+        ),
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also write the scores as Markdown and JSON, with one click on single pictures, "
+            "and strips of frames with the answers outlined.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """J, F and J&F of a checkpoint on the frozen evaluation split, with 95 % intervals."""
     from engine.cli.evaluate import evaluate
 
     evaluate(
-        _home(context), checkpoint, protocols=protocol or (), suite=suite, groups=groups, as_json=as_json
+        _home(context),
+        checkpoint,
+        protocols=protocol or (),
+        suite=suite,
+        groups=groups,
+        out=out,
+        as_json=as_json,
     )
 
 

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engine.cli.show import err, print_json, print_table, say
+from engine.cli.show import err, print_json, print_table, say, warn
 from engine.errors import RoundError
 from engine.home import SETTINGS_FILE, EngineHome, open_home
 
 if TYPE_CHECKING:
+    from engine.judging.protocols import Tell
+    from engine.judging.score_table import ScoreTable
     from engine.settings import Settings
     from model.network.sam2 import Sam2
-    from model.video.session_config import SessionConfig
     from qa.breakdown import GroupScore
     from qa.evaluation import EvaluationVideo
-    from qa.metric_rows import MetricRow
-
-Tell = Callable[[int, int], None]
-
-BASELINES = ("copy-first-mask", "nearest-colour")
-"""Protocols that ask no model: see `qa.baselines`."""
 
 LISTED_OBJECTS = 20
 """Objects up to which `engine score` prints them all; the file has them in any case."""
@@ -43,14 +38,14 @@ def score(
     """Print J, F and J&F of folders of masks and write the table of the released tool."""
     from qa.official import RESULTS, score_folders, write_results
 
-    with _progress("Scoring videos") as tell:
+    with _progress() as tell:
         scores = score_folders(
             truth,
             predictions,
             strict=strict,
             skip_ends=not all_frames,
             processes=processes or _cores(),
-            progress=tell,
+            progress=partial(tell, "Scoring videos"),
         )
     target = table or predictions / RESULTS
     write_results(scores, target)
@@ -90,14 +85,6 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What a protocol gave: the objects' scores, and for interactive ones the curve over prompted frames."""
-
-    rows: list[MetricRow]
-    curve: list[dict[str, float]] = field(default_factory=list)
-
-
 def evaluate(
     home: Path,
     checkpoint: Path | None,
@@ -105,136 +92,108 @@ def evaluate(
     protocols: Sequence[str],
     suite: str,
     groups: bool,
+    out: Path | None,
     as_json: bool,
 ) -> None:
-    """Print J, F, J&F by protocol, with intervals, on the frozen split or on a held-out suite.
+    """Print J, F, J&F by protocol, with intervals, on the frozen split or on a held-out suite; `out` gets it all.
 
     A suite's scores have those of the baselines beside them. It needs no home; without one the weights are the
     packaged ones and settings have their defaults.
     """
+    from engine.judging.protocols import BASELINES, check_protocols
+    from engine.judging.score_table import measure
+    from engine.judging.strips import write_strips
     from engine.settings import load_settings
     from model.video.session_config import SessionConfig
-    from qa.breakdown import breakdown, object_kinds
 
     opened = None if suite and not (home / SETTINGS_FILE).is_file() else open_home(home)
     settings = load_settings() if opened is None else opened.settings
     baselines = BASELINES if suite else ()
     chosen = tuple(dict.fromkeys((*(protocols or settings.evaluate.protocols), *baselines)))
-    _check(chosen)
+    check_protocols(chosen)
     videos = _videos(opened, suite)
-    kinds = object_kinds(videos)
-    if not kinds:
-        raise RoundError("No object of the evaluation videos is visible between their first and last frame.")
-    model = _model(opened, checkpoint, settings)
+    model, digest = _weights(opened, checkpoint, settings)
     config = SessionConfig(fill_hole_area=0, precision=settings.model.precision)
-    found = {name: _run(name, model, videos, config) for name in chosen}
-    scores = {name: breakdown(each.rows, kinds) for name, each in found.items()}
+    with _progress() as tell:
+        table = measure(
+            model,
+            videos,
+            chosen,
+            session_config=config,
+            suite=suite,
+            checkpoint=digest,
+            pictures=out is not None,
+            tell=lambda what, done, of: tell(f"Evaluating, {what}", done, of),
+        )
+    written = (
+        [] if out is None else [*table.write(out), *write_strips(model, videos, out, session_config=config)]
+    )
+    if table.frozen is False:
+        warn(f"The suite {suite} is not as it was frozen: do not compare these numbers with others.")
     if as_json:
-        print_json({name: _facts(scores[name], found[name].curve) for name in chosen})
+        print_json({each.name: each.facts() for each in table.protocols})
         return
-    print_table(("protocol", "J", "F", "J&F", "95 % interval"), [_line(n, scores[n][0]) for n in chosen])
-    for name in chosen:
-        _show_details(name, scores[name], found[name].curve, groups=groups)
-
-
-def _check(protocols: Sequence[str]) -> None:
-    """Know a wrong name before anything is loaded."""
-    from qa.errors import EvaluationError
-    from qa.evaluation import prompter
-    from qa.interactive import INTERACTIVE
-
-    others = (*INTERACTIVE, *BASELINES)
-    for name in protocols:
-        if name in others:
-            continue
-        try:
-            prompter(name)
-        except EvaluationError as error:
-            raise EvaluationError(f"{error}; or {', '.join(others)}") from error
+    _show(table, groups=groups)
+    if written:
+        say(f"Wrote {len(written)} files: [bold]{written[0]}[/], the same as JSON, and pictures")
 
 
 def _videos(home: EngineHome | None, suite: str) -> list[EvaluationVideo]:
+    """What is evaluated on; there is an object in it that can be scored."""
     if suite or home is None:
         from engine.judging.suites import held_out
 
-        return held_out(suite)
-    from engine.stages.evaluate import evaluation_set
+        videos = held_out(suite)
+    else:
+        from engine.stages.evaluate import evaluation_set
 
-    videos = evaluation_set(home)
-    if not videos:
-        raise RoundError("There are no evaluation videos with references. Ingest some with --eval.")
+        videos = evaluation_set(home)
+        if not videos:
+            raise RoundError("There are no evaluation videos with references. Ingest some with --eval.")
+    if not any(video.starts() for video in videos):
+        raise RoundError("No object of the evaluation videos is visible between their first and last frame.")
     return videos
 
 
-def _model(home: EngineHome | None, checkpoint: Path | None, settings: Settings) -> Sam2:
-    """The weights in a file, else those in use, else the packaged ones."""
+def _weights(home: EngineHome | None, checkpoint: Path | None, settings: Settings) -> tuple[Sam2, str]:
+    """The weights in a file, else those in use, else the packaged ones; and their hash."""
     from engine.rounds import champion_checkpoint
     from engine.weights import load_file, load_weights
-    from model.files.checkpoints import default_checkpoint
+    from model.files.checkpoints import checkpoint_hash, default_checkpoint
 
     if checkpoint is not None or home is None:
-        return load_file(checkpoint or default_checkpoint(), settings.model)
-    return load_weights(home, champion_checkpoint(home))
+        path = checkpoint or default_checkpoint()
+        return load_file(path, settings.model), checkpoint_hash(path)
+    digest = champion_checkpoint(home)
+    return load_weights(home, digest), digest
 
 
-def _run(name: str, model: Sam2, videos: Sequence[EvaluationVideo], config: SessionConfig) -> _Found:
-    """One protocol over all videos, with a progress bar."""
-    from qa.baselines import evaluate_nearest_colour
-    from qa.evaluation import evaluate as evaluate_prompts
-    from qa.evaluation import evaluate_copy
-    from qa.interactive import INTERACTIVE, evaluate_interactive
-
-    with _progress(f"Evaluating, {name}") as tell:
-        if name in BASELINES:
-            baseline = evaluate_copy if name == BASELINES[0] else evaluate_nearest_colour
-            return _Found(baseline(videos, progress=tell))
-        if name not in INTERACTIVE:
-            return _Found(
-                evaluate_prompts(model, videos, protocol=name, session_config=config, progress=tell)
-            )
-        result = evaluate_interactive(model, videos, protocol=name, session_config=config, progress=tell)
-    curve = zip(result.jf_by_round, result.seconds_by_round, strict=True)
-    steps = [
-        {"frames": frames, "jf": round(jf, 2), "seconds": round(seconds, 1)}
-        for frames, (jf, seconds) in enumerate(curve, start=1)
-    ]
-    return _Found(result.rows(), steps)
-
-
-def _facts(scores: Sequence[GroupScore], curve: Sequence[dict[str, float]]) -> dict[str, Any]:
-    whole, *rest = (_rounded_score(each) for each in scores)
-    facts = {**whole, "groups": {each.pop("group"): each for each in rest}}
-    del facts["group"]
-    return {**facts, "curve": list(curve)} if curve else facts
-
-
-def _rounded_score(score: GroupScore) -> dict[str, Any]:
-    return {
-        key: round(value, 2) if isinstance(value, float) else value for key, value in asdict(score).items()
-    }
+def _show(table: ScoreTable, *, groups: bool) -> None:
+    """The scores, the curves of interactive protocols, and the groups of objects if asked for."""
+    print_table(
+        ("protocol", "J", "F", "J&F", "95 % interval"),
+        [_line(each.name, each.whole) for each in table.protocols],
+    )
+    for each in table.protocols:
+        if each.curve:
+            steps = [(step.frames, round(step.jf, 2), round(step.seconds, 1)) for step in each.curve]
+            print_table(("prompted frames", "J&F", "seconds"), steps, title=f"\n{each.name}")
+        if groups:
+            kinds = [
+                (score.group, score.objects, *_line("", score)[1:]) for score in (each.whole, *each.groups)
+            ]
+            print_table(("objects", "count", "J", "F", "J&F", "95 % interval"), kinds, title=f"\n{each.name}")
 
 
 def _line(name: str, score: GroupScore) -> tuple[object, ...]:
     return (name, *_rounded(score.j, score.f), f"{score.low:.1f} to {score.high:.1f}")
 
 
-def _show_details(
-    name: str, scores: Sequence[GroupScore], curve: Sequence[dict[str, float]], *, groups: bool
-) -> None:
-    """The curve of an interactive protocol, and the groups of objects if asked for."""
-    if curve:
-        steps = [tuple(step.values()) for step in curve]
-        print_table(("prompted frames", "J&F", "seconds"), steps, title=f"\n{name}")
-    if groups:
-        kinds = [(each.group, each.objects, *_line("", each)[1:]) for each in scores]
-        print_table(("objects", "count", "J", "F", "J&F", "95 % interval"), kinds, title=f"\n{name}")
-
-
 @contextmanager
-def _progress(what: str) -> Iterator[Tell]:
-    """A bar on standard error that goes away; the function moves it."""
+def _progress() -> Iterator[Tell]:
+    """A bar on standard error that goes away; the function says what it shows and moves it."""
     from rich.progress import Progress
 
     with Progress(console=err, transient=True) as bars:
-        bar = bars.add_task(what, total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
+        bar = bars.add_task("", total=None)
+        yield lambda what, done, of: bars.update(bar, description=what, completed=done, total=of)

@@ -23,6 +23,11 @@ def complain(text: str) -> None:
     err.print(f"[bold red]Error[/] {_escape(text)}", highlight=False, soft_wrap=True)
 
 
+def warn(text: str) -> None:
+    """What people should know of a result, on standard error, where scripts that read JSON do not stumble on it."""
+    err.print(f"[yellow]{_escape(text)}[/]", highlight=False, soft_wrap=True)
+
+
 def next_step(text: str) -> None:
     """What to do next, on one line however long, so that it can be copied."""
     out.print(f"[dim]Next:[/] {text}", highlight=False, soft_wrap=True)

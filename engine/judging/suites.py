@@ -31,6 +31,7 @@ __all__ = [
     "FROZEN",
     "HELD_OUT",
     "SuiteError",
+    "clip_kind",
     "digest",
     "drawn_clips",
     "held_out",
@@ -108,6 +109,13 @@ def drawn_clips(
         if progress is not None:
             progress(name)
     return videos
+
+
+def clip_kind(video_id: str) -> str:
+    """What happens in a clip of the drawn suite, told by its name; empty for other videos."""
+    drawn, _, rest = video_id.partition("-")
+    kind = rest.partition("-")[2]
+    return kind if drawn == "drawn" and kind in CLIPS else ""
 
 
 def new_domain(cache: Path | None = None) -> tuple[list[TrainingVideo], list[EvaluationVideo]]:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from engine.cli.app import app
 from engine.home import EngineHome
 from engine.judging.suites import SuiteError
+from engine.rounds import champion_checkpoint
 from engine.stages.evaluate import evaluation_set
 from qa.errors import EvaluationError
 from tests.qa.test_official import GUESS, TRUTH, sav_video
@@ -92,7 +93,20 @@ class TestModelEvaluate:
         arguments = ("evaluate", micro_checkpoint, "--suite", "drawn", "--protocol", "mask", "--json")
         result = run("--home", tmp_path / "nowhere", "model", *arguments)
         assert result.exit_code == 0, result.exception
-        assert set(json.loads(result.output)) == {"mask", "copy-first-mask", "nearest-colour"}
+        assert set(json.loads(result.stdout)) == {"mask", "copy-first-mask", "nearest-colour"}
+        assert "The suite drawn is not as it was frozen" in result.stderr
+
+    def test_everything_is_written_into_a_folder(self, home: EngineHome, tmp_path: Path):
+        out = tmp_path / "scores"
+        result = run("--home", home.path, "model", "evaluate", "--protocol", "mask", "--out", out)
+        assert result.exit_code == 0, result.exception
+        (video,) = evaluation_set(home)
+        names = {"evaluation.md", "evaluation.json", f"{video.video_id}-mask.png"}
+        assert {path.name for path in out.iterdir()} == names
+        assert "Wrote 3 files" in result.output
+        found = json.loads((out / "evaluation.json").read_text())
+        assert found["checkpoint"] == champion_checkpoint(home)
+        assert (found["frozen"], found["pictures"]["objects"]) == (None, 3)
 
     def test_an_unknown_suite_is_refused(self, tmp_path: Path):
         result = run("--home", tmp_path / "nowhere", "model", "evaluate", "--suite", "cats")
