@@ -56,7 +56,7 @@ EventKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class PhaseRules:
-    """What the annotation tool allows in a phase (data-engine.md §2).
+    """What the annotation tool allows in a phase (SAM 2, §5.1).
 
     propagates: whether masks may be tracked to other frames. tracker_prompts: what the tracker takes: nothing
     (there is no tracker), masks only (SAM 2 Mask), or clicks, boxes and masks (SAM 2).
@@ -316,7 +316,7 @@ class EffortEvent:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A verifier's answer (data-engine.md §7); `bad_range` are source frames (from, to), both inclusive."""
+    """A verifier's answer (SAM 2, §5.1); `bad_range` are source frames (from, to), both inclusive."""
 
     verdict: VerdictName
     reason: str

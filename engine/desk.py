@@ -1,4 +1,4 @@
-"""The exchange with people: publish what is open, keep what is handed in (architecture.md §5: nothing is lost).
+"""The exchange with people: publish what is open, keep what is handed in, so that nothing is lost.
 
 Each hand-in is appended to the inbox the moment it arrives, under its work item's id: the first counts, a second one
 for the same item is kept aside by the inbox. Everything else is computed from the inbox.

@@ -1,6 +1,6 @@
 """All golden numbers: those of the network, and those that other modules compute (losses, clicks, J and F).
 
-The inputs are described in sam2-model.md §17, sam2-training.md §5 and data-engine.md §12.1.
+What they prove is told in docs/model.md, "Golden values".
 """
 
 from __future__ import annotations

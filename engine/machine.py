@@ -1,7 +1,7 @@
 """Turns a round: opens it, runs shards under leases, finishes stages, commits. No Prefect here (flows/ wraps this).
 
 Safe to call from several processes and to kill anywhere: a shard is done when its record is put, a stage when its
-commit is put, and both are put-if-absent (architecture.md §5).
+commit is put, and both are put-if-absent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The three phases as one table: which model helps, what it may be asked, what is retrained (data-engine.md §2)."""
+"""The three phases as one table: which model helps, what it may be asked, what is retrained (SAM 2, §5.1)."""
 
 from __future__ import annotations
 

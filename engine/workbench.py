@@ -1,4 +1,4 @@
-"""Where every masklet of a round stands, computed from what people handed in (data-engine.md §1, §7).
+"""Where every masklet of a round stands, computed from what people handed in (SAM 2, §5.1).
 
 Nothing here is stored: the state is a fold over the inbox, so a killed process loses nothing and the same hand-ins
 always give the same state. One hand-in counts per work item: the first to arrive (the inbox keeps the others aside).

@@ -1,4 +1,4 @@
-"""How a simulated person annotates a masklet in each phase (data-engine.md §§3-5, §12.2).
+"""How a simulated person annotates a masklet in each phase (SAM 2, §5.1 and appendix F.1).
 
 Phase 1 makes every frame by itself. Phases 2 and 3 let the tracker work, look through, correct a wrong
 frame, propagate from there, and look on, until nothing is wrong: phase 2 makes a corrected frame anew,

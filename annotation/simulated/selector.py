@@ -1,7 +1,7 @@
 """Choosing what to annotate: a simulated person picks visible, un-annotated, preferably challenging objects.
 
 The paper asks selectors for objects on which the model fails: fast, changing, vanishing ones
-(data-engine.md §6). Parts and wholes both count; the name is always neutral, since masklets have no
+(SAM 2, appendix D.2.1). Parts and wholes both count; the name is always neutral, since masklets have no
 category.
 """
 

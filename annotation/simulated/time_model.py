@@ -1,4 +1,4 @@
-"""How long a person's acts take (data-engine.md §12.2: T_loc, T_click, T_exam; the brush and keys are ours).
+"""How long a person's acts take (SAM 2, appendix F.1: T_loc, T_click, T_exam; the brush and keys are ours).
 
 Simulated people do not sleep: they move a `SimulatedClock` by these costs, and the session logs what it
 reads there.

@@ -1,4 +1,4 @@
-"""The `engine` command: the operator's door (architecture.md §8).
+"""The `engine` command: the operator's door (docs/operators.md).
 
 Thin skins over library functions; everything heavy (torch, Prefect, pandas) is imported inside the command that needs
 it, so that `engine --help` answers at once.

@@ -1,7 +1,7 @@
 """annotate: publish the planned masklets with their pre-labels and take what people hand in.
 
 Annotation and verification go hand in hand: a masklet refused by a verifier comes back to an annotator, so this stage
-is done when every masklet of the plan has its final verdict. While people work it *returns* (architecture.md §4).
+is done when every masklet of the plan has its final verdict. While people work it *returns*: waiting holds no process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""auto: the model mines masklets by itself from first-frame point grids; people verify them (data-engine.md §8).
+"""auto: the model mines masklets by itself from first-frame point grids; people verify them (SAM 2, §5.1 and D.1).
 
 Satisfactory ones join the data set as they are. Of the unsatisfactory ones a share goes to annotators, who refine them
 with this phase's help, and back to verification; the others are dropped.

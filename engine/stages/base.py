@@ -1,4 +1,4 @@
-"""What a stage of a round is, and what it may see (architecture.md §4).
+"""What a stage of a round is, and what it may see.
 
 A stage does its work in shards (each leased, finished once) and then finishes: it either commits its files or says
 that it waits for people. It sees the round's opening, the commits of earlier stages and rounds, and human hand-ins;

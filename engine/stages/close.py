@@ -1,4 +1,4 @@
-"""close: promotion or not, and the round's lineage record (architecture.md §5)."""
+"""close: promotion or not, and the round's lineage record."""
 
 from __future__ import annotations
 

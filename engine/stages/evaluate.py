@@ -1,6 +1,6 @@
 """evaluate: champion and challenger on the frozen split and the retention set, and the verdict of the gate.
 
-Both are scored by J&F and by the seconds of a simulated annotator (data-engine.md §12, §17); the gate's comparisons are
+Both are scored by J&F and by the seconds of a simulated annotator (docs/metrics.md); the gate's comparisons are
 rows of the same manifest, role `gate`.
 """
 

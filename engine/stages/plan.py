@@ -1,7 +1,7 @@
 """plan: choose videos within the budget, let people select objects in them, and list the masklets to be made.
 
-Selection is decoupled from tracking (data-engine.md §6): people point at objects in a video that shows what is already
-annotated. Phases 2 and 3 also repeat a few phase-1 objects ("control") so that their masks can be compared.
+Selection is decoupled from tracking (SAM 2, appendix D.2.1): people point at objects in a video that shows what is
+already annotated. Phases 2 and 3 also repeat a few phase-1 objects ("control") so that their masks can be compared.
 """
 
 from __future__ import annotations

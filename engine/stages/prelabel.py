@@ -1,4 +1,4 @@
-"""prelabel: what the model offers before a person looks (data-engine.md §3-5).
+"""prelabel: what the model offers before a person looks (SAM 2, §5.1).
 
 Phase 1: SAM answers the selection prompt on every frame by itself. Phase 2: SAM's mask of the first frame is propagated
 by SAM 2 Mask. Phase 3: SAM 2 propagates the selection prompt. SAM is SAM 1 where the round has weights for it (setting

@@ -1,4 +1,4 @@
-"""retrain: train the round's model on the data set, with the phase's prompts, from the champion (sam2-training.md §11).
+"""retrain: train the round's model on the data set, with the phase's prompts, from the champion (docs/training.md).
 
 Training keeps resumable states in the home's `work` folder; the weights go into the store under their hash.
 """

@@ -1,4 +1,4 @@
-"""verify: the verdicts on the planned masklets (data-engine.md §7), once all of them are final."""
+"""verify: the verdicts on the planned masklets (SAM 2, §5.1), once all of them are final."""
 
 from __future__ import annotations
 
