@@ -63,6 +63,13 @@ class SourceText:
             raise self.wrong(f"{name} must be a number of at least 0, not {text!r}")
         return value
 
+    def count(self, name: str, default: int) -> int:
+        """An option that is a whole number of at least 1."""
+        value = self.number(name, default)
+        if value < 1 or value != int(value):
+            raise self.wrong(f"{name} must be a whole number of at least 1, not {self.options[name]!r}")
+        return int(value)
+
     def choice(self, name: str, choices: Sequence[str]) -> str:
         """An option that is one of some words, the first by default."""
         value = self.options.get(name, choices[0])
@@ -156,7 +163,7 @@ def _open_sav(text: SourceText, augmentation: Augmentation) -> ClipSource:
 
 
 def _open_folders(text: SourceText, augmentation: Augmentation) -> ClipSource:
-    videos: VideoIndex = PngFolders(text.path(), names=text.names(), sample_rate=int(text.number("every", 1)))
+    videos: VideoIndex = PngFolders(text.path(), names=text.names(), sample_rate=text.count("every", 1))
     return IndexedClips(videos, augmentation)
 
 
@@ -175,12 +182,13 @@ def _open_drawn(text: SourceText, _augmentation: Augmentation) -> ClipSource:
         raise text.wrong("drawn clips have no place; write drawn:")
     surfaces = text.choice("surfaces", ("drawn", "photographs"))
     cells = text.number("cells", 0.3)
+    stride = text.count("stride", 1)
     if surfaces == "drawn":
-        return SyntheticClips(cells=cells)
+        return SyntheticClips(cells=cells, stride=stride)
     natural = load_photographs("train")
     if not natural.images:
         raise text.wrong(f"there are no photographs ({'; '.join(natural.missing)})")
-    return SyntheticClips(cells=cells, photographs=natural.images, videos=natural.videos)
+    return SyntheticClips(cells=cells, photographs=natural.images, videos=natural.videos, stride=stride)
 
 
 _FOLDERS_OPTIONS = ("names", "every")
@@ -199,7 +207,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             frames=1,
             objects=MOST_MASKS,
         ),
-        "drawn": Kind(_open_drawn, "drawn clips, without end", ("surfaces", "cells"), endless=True),
+        "drawn": Kind(_open_drawn, "drawn clips, without end", ("surfaces", "cells", "stride"), endless=True),
     }
 )
 """What can be named, by the word before the colon."""

@@ -31,7 +31,9 @@ class SyntheticClips:
     `photographs`, uint8 [h,w,3] RGB, lend their surfaces to things and backgrounds
     (`model.training.textures`), `videos`, uint8 [T,h,w,3], are backgrounds that move by themselves; without
     them all surfaces are drawn. `plot` names the one thing that happens
-    in every scene that is not of cells; by default it is drawn, see `PLOTS`.
+    in every scene that is not of cells; by default it is drawn, see `PLOTS`. `stride` is the longest step
+    between the frames of a clip: each clip draws its own from 1 to that, so things jump, and copying the last
+    mask does not pay.
     """
 
     cells: float = 0.3
@@ -39,8 +41,11 @@ class SyntheticClips:
     photographs: tuple[Image, ...] = field(default=(), repr=False, compare=False)
     videos: tuple[Image, ...] = field(default=(), repr=False, compare=False)
     plot: str | None = None
+    stride: int = 1
 
     def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise TrainingError(f"stride must be at least 1, got {self.stride}.")
         if self.plot is not None and self.plot not in PLOTS:
             raise TrainingError(f"Plot {self.plot!r} is unknown; use one of {', '.join(PLOTS)}.")
 
@@ -55,9 +60,11 @@ class SyntheticClips:
         cells = rng.random() < self.cells
         plot = self.plot or str(rng.choice(list(PLOT_WEIGHTS), p=list(PLOT_WEIGHTS.values())))
         textures = Textures(self.photographs, self.videos)
+        stride = int(rng.integers(1, self.stride + 1)) if self.stride > 1 and frames > 1 else 1
         while True:
-            scene = cell_scene(rng, size) if cells else thing_scene(rng, textures, size, frames, plot)
-            film = scene.render(frames, rng)
+            filmed = frames * stride
+            scene = cell_scene(rng, size) if cells else thing_scene(rng, textures, size, filmed, plot)
+            film = scene.render(filmed, rng).every(stride)
             shown = film.shown(0, max(8, round(SMALLEST_SHARE * size**2)))
             if len(shown):
                 chosen = rng.permutation(shown)[:objects]

@@ -75,6 +75,10 @@ class Film:
     owners: Owners
     targets: BoolMask
 
+    def every(self, stride: int) -> Film:
+        """The first frame and every `stride`-th after it."""
+        return Film(self.images[::stride], self.owners[::stride], self.targets)
+
     def shown(self, frame: int, smallest: int) -> npt.NDArray[np.intp]:
         """The things of which at least `smallest` pixels can be seen on a frame."""
         areas = np.bincount(self.owners[frame].ravel(), minlength=self.targets.shape[1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,25 @@ def test_things_hide_and_leave_and_are_seen_again() -> None:
             seen = clip.masks.any(axis=(2, 3))  # T N
             returned += int(((~seen[1:-1]).any(axis=0) & seen[-1]).any())
         assert returned >= 2, plot
+
+
+def test_frames_that_are_further_apart_show_things_further_apart() -> None:
+    def travelled(stride: int) -> float:
+        far = 0.0
+        for seed in range(12):
+            source = SyntheticClips(cells=0.0, plot="plain", stride=stride)
+            clip = source.clip(0, np.random.default_rng(seed), frames=3, objects=1, size=64)
+            assert clip.images.shape[0] == clip.masks.shape[0] == 3
+            centres = [np.argwhere(mask).mean(axis=0) for mask in clip.masks[:, 0] if mask.any()]
+            far += sum(float(np.linalg.norm(a - b)) for a, b in pairwise(centres))
+        return far
+
+    assert travelled(6) > 1.5 * travelled(1)
+
+
+def test_a_stride_of_nothing_is_refused() -> None:
+    with pytest.raises(TrainingError, match="stride must be at least 1, got 0"):
+        SyntheticClips(stride=0)
 
 
 def test_an_unknown_plot_is_refused() -> None:

@@ -53,6 +53,7 @@ def test_texts_are_taken_apart(
         ("sav:/nowhere", "'sav:/nowhere': there is no folder /nowhere"),
         ("drawn:/data", "drawn clips have no place"),
         ("drawn:?cells=many", "cells must be a number of at least 0, not 'many'"),
+        ("drawn:?stride=1.5", "stride must be a whole number of at least 1, not '1.5'"),
         ("sav:{folder}?masklets=human", "masklets must be one of manual, auto, both, not 'human'"),
         ("sav:{folder}", r"holds no <video>_manual.json"),
         ("mose:{folder}", "holds no folder of frames"),
