@@ -13,11 +13,12 @@ from annotation.site.lifecycle import site_status
 from annotation.site.records import site_folder
 from engine.home import EngineHome
 from engine.queues import people_kind, queue_reader
+from engine.references import missing_references, reference_states, unjudged_reason
 from storage.catalog import Catalog
 from storage.commits import RoundOpening, chain, list_rounds, read_commit
 from storage.errors import EngineError, ManifestError
 from storage.manifests import FileRef, read_manifest
-from storage.videos import KEPT_OUT
+from storage.videos import KEPT_OUT, Video
 
 PROBE_KEY = "doctor/probe"
 _DESKS = tuple(f"{desk}{kind}" for desk in ("selection", "annotation", "auto") for kind in ("", "-answers"))
@@ -44,6 +45,7 @@ def check(home: EngineHome) -> list[Finding]:
         "manifests": _check_manifests,
         "videos": _check_videos,
         "splits": _check_splits,
+        "references": _check_references,
         "catalog": _check_catalog,
         "hand-ins": _check_hand_ins,
     }
@@ -133,6 +135,30 @@ def _check_splits(home: EngineHome) -> str:
         )
     aside = sum(video.split == KEPT_OUT for video in home.library.videos())
     return f"{len(book.evaluation_groups())} evaluation groups, none trained on; {aside} videos kept out"
+
+
+def _check_references(home: EngineHome) -> str:
+    """References of evaluation videos can be read and fit their video; where none can judge, what to do."""
+    states = reference_states(home)
+    for state in states:
+        if state.version:
+            _check_fit(home, home.library.get(state.video_id))
+    missing = len(missing_references(home))
+    told = f"{len(states) - missing} of {len(states)} evaluation and retention videos have references"
+    advice = unjudged_reason(home)
+    return f"{told}; {advice}" if advice else told
+
+
+def _check_fit(home: EngineHome, video: Video) -> None:
+    for number, masks in home.references.read(video.video_id).items():
+        stray = sorted(set(masks) - set(video.annotated_frames))
+        sizes = {(rle.height, rle.width) for rle in masks.values()} - {(video.height, video.width)}
+        if stray or sizes:
+            what = f"frame {stray[0]}, which is not annotated" if stray else f"masks of another size: {sizes}"
+            raise EngineError(
+                f"the references of {video.name} have {what} (object {number}); bring the right ones in with "
+                "`engine references add FOLDER --replace`"
+            )
 
 
 def _check_catalog(home: EngineHome) -> str:

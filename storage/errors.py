@@ -9,7 +9,8 @@ EngineError             root of the whole product: the message says what, where,
 ├── CatalogError        the SQL catalog is unreachable, damaged, or newer than this code
 │   ├── CatalogDamaged  its file is no database (any more): rebuild it
 │   └── LeaseLost       a lease expired and somebody else may hold it now
-└── ExportError         an export cannot be written as asked
+├── ExportError         an export cannot be written as asked
+└── ImportProblem       masks from elsewhere are not there, cannot be read, or do not fit their video
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = [
     "CatalogError",
     "EngineError",
     "ExportError",
+    "ImportProblem",
     "LeaseLost",
     "ManifestError",
     "MaskError",
@@ -66,3 +68,7 @@ class LeaseLost(CatalogError):
 
 class ExportError(EngineError):
     """An export cannot be written as asked."""
+
+
+class ImportProblem(EngineError):
+    """Masks from elsewhere are not there, cannot be read, or do not fit their video."""

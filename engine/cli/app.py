@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cli.experiment import experiment_app
+from engine.cli.references import references_app
 from engine.cli.show import next_step, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ app = typer.Typer(
 model_app = typer.Typer(
     help="Weights: what they are, whether they are right, how good they are.", no_args_is_help=True
 )
+app.add_typer(references_app, name="references")
 app.add_typer(model_app, name="model")
 studio_app = typer.Typer(
     help="The site people work at: Label Studio and the model server.", no_args_is_help=True
@@ -98,7 +100,7 @@ def ingest(
     outcomes += ingest_paths(home, paths or [], split=split, group=group, metadata=metadata)
     show_outcomes(outcomes, as_json=as_json)
     if not as_json:
-        next_step("engine round --phase 1")
+        next_step("engine references add FOLDER" if split != "train" else "engine round --phase 1")
     if all(one.outcome.status == "skipped" for one in outcomes):
         raise typer.Exit(1)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from engine.cli.show import err, print_json, print_table, say, warn
 from engine.errors import RoundError
 from engine.home import SETTINGS_FILE, EngineHome, open_home
+from engine.references import unjudged_reason
 
 if TYPE_CHECKING:
     from engine.judging.protocols import Tell
@@ -145,11 +146,12 @@ def _videos(home: EngineHome | None, suite: str) -> list[EvaluationVideo]:
 
         videos = held_out(suite)
     else:
-        from engine.stages.evaluate import evaluation_set
+        from engine.judging.sets import evaluation_set
 
         videos = evaluation_set(home)
         if not videos:
-            raise RoundError("There are no evaluation videos with references. Ingest some with --eval.")
+            reason = unjudged_reason(home)
+            raise RoundError(f"{reason[0].upper()}{reason[1:]}.")
     if not any(video.starts() for video in videos):
         raise RoundError("No object of the evaluation videos is visible between their first and last frame.")
     return videos

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from rich.live import Live
+from rich.markup import escape
 from rich.status import Status
 
 from annotation.site import SiteError
@@ -17,6 +18,7 @@ from engine.errors import SettingsError
 from engine.home import EngineHome
 from engine.machine import StageOutcome, advance_round, open_round
 from engine.queues import people_kind, queue_reader
+from engine.references import unjudged_reason
 from engine.status import RoundStatus, round_status
 from storage.commits import RoundOpening
 
@@ -96,7 +98,7 @@ def _until_closed(home: EngineHome, opening: RoundOpening, run: Run, *, wait: bo
             run(opening)
             standing = round_status(home, opening)
             if standing.state == "closed" or standing.is_running or not wait:
-                return _conclude(standing)
+                return _conclude(home, standing)
             watch(home, opening)
         except SiteError as error:
             if not wait:
@@ -164,10 +166,12 @@ def _working_on(standing: RoundStatus) -> str:
     return "closing"
 
 
-def _conclude(standing: RoundStatus) -> int:
+def _conclude(home: EngineHome, standing: RoundStatus) -> int:
     if standing.state == "closed":
         verdict = "promoted" if standing.promoted else "not promoted"
         say(f"Round [bold]{standing.id}[/] is closed; the retrained model was {verdict}.")
+        if unjudged := unjudged_reason(home):
+            out.print(f"[yellow]![/] {escape(unjudged)}", highlight=False)
         next_step("engine report")
         return DONE
     detail = next((stage.detail for stage in standing.stages if stage.name == standing.stage), "")

@@ -12,6 +12,7 @@ from engine.cli.queues import queue_tables
 from engine.cli.show import next_step, out, print_json, print_table, say
 from engine.home import EngineHome
 from engine.queues import people_kind, queue_reader
+from engine.references import missing_references, unjudged_reason
 from engine.status import RoundStatus, StageStatus, all_rounds, find_round
 from storage.videos import EVALUATION_SPLITS
 
@@ -29,11 +30,19 @@ def show_status(home: EngineHome, *, as_json: bool) -> None:
     training = sum(video.split == "train" for video in videos)
     judging = sum(video.split in EVALUATION_SPLITS for video in videos)
     aside = len(videos) - training - judging
+    unreferenced = len(missing_references(home))
+    unjudged = unjudged_reason(home) if training else ""
     if as_json:
         print_json(
             {
                 "home": str(home.path),
-                "videos": {"train": training, "eval": judging, "kept_out": aside},
+                "videos": {
+                    "train": training,
+                    "eval": judging,
+                    "eval_without_references": unreferenced,
+                    "kept_out": aside,
+                },
+                "unjudged": unjudged,
                 "model": model_facts(home),
                 "rounds": [row.to_json() for row in rounds],
                 "people": {name: _people_json(found) for name, found in people.items() if found is not None},
@@ -41,7 +50,10 @@ def show_status(home: EngineHome, *, as_json: bool) -> None:
         )
         return
     kept_out = f", {aside} kept out" if aside else ""
-    say(f"[bold]{home.path}[/]: {training} training videos, {judging} evaluation videos{kept_out}")
+    without = f" ({unreferenced} without references)" if unreferenced else ""
+    say(f"[bold]{home.path}[/]: {training} training videos, {judging} evaluation videos{without}{kept_out}")
+    if unjudged:
+        out.print(f"[yellow]![/] {escape(unjudged)}", highlight=False)
     show_decisions(home)
     if not rounds:
         next_step("engine ingest PATH…" if not videos else "engine round --phase 1")

@@ -221,7 +221,7 @@ class DataExperiment(BegunExperiment[DataSize]):
         return dataset_rows(self.collecting, self.done(self._round_units()[-1]).files)
 
     def _score(self, *, weights: str, suite: str) -> UnitResult:
-        from engine.stages.evaluate import evaluation_video
+        from engine.judging.sets import evaluation_video
         from engine.weights import load_weights
         from model.video.session_config import SessionConfig
         from qa.evaluation import evaluate

@@ -13,14 +13,15 @@ from functools import cache
 import numpy as np
 
 from engine.home import EngineHome
+from engine.judging.pinned import JudgedOn, reference_set
 from engine.settings import EvaluateSettings
-from engine.stages.evaluate import evaluation_set, evaluation_videos
 from model.network.sam2 import Sam2
 from model.training.synthetic import SyntheticClips
 from model.video.session_config import SessionConfig
 from qa.evaluation import EvaluationVideo, evaluate
 from qa.interactive import evaluate_online
 from qa.metric_rows import RETENTION, MetricRow
+from storage.videos import Video
 
 ONLINE = "online"
 """The protocol that tells an annotator's seconds: the video is seen once and corrected where it goes wrong."""
@@ -37,19 +38,37 @@ class Judged:
     videos: Sequence[EvaluationVideo]
 
 
-def judged_sets(home: EngineHome, settings: EvaluateSettings) -> list[Judged]:
+def judged_sets(home: EngineHome, pinned: Sequence[JudgedOn], settings: EvaluateSettings) -> list[Judged]:
     """The sets that both models are scored on; the retention set only where it has videos."""
-    kept = [*retention_clips(settings.retention_clips), *evaluation_set(home, split="retention")]
-    return [Judged("", evaluation_set(home)), *([Judged(RETENTION, kept)] if kept else [])]
+    suites = {suite: [one for one in pinned if one.suite == suite] for suite in ("", RETENTION)}
+    kept = [*retention_clips(settings.retention_clips), *judged_videos(home, suites[RETENTION])]
+    return [Judged("", judged_videos(home, suites[""])), *([Judged(RETENTION, kept)] if kept else [])]
 
 
-def judged_names(home: EngineHome, settings: EvaluateSettings) -> set[tuple[str, str]]:
+def judged_names(pinned: Sequence[JudgedOn], settings: EvaluateSettings) -> set[tuple[str, str]]:
     """(suite, video id) of everything in `judged_sets`, without drawing or reading it."""
-    kept = [video.video_id for video in evaluation_videos(home, split="retention")]
-    drawn = [_drawn_name(number) for number in range(settings.retention_clips)]
-    return {("", video.video_id) for video in evaluation_videos(home)} | {
-        (RETENTION, name) for name in (*drawn, *kept)
-    }
+    drawn = {(RETENTION, _drawn_name(number)) for number in range(settings.retention_clips)}
+    return drawn | {(one.suite, one.video_id) for one in pinned}
+
+
+def judged_videos(home: EngineHome, judged: Sequence[JudgedOn]) -> list[EvaluationVideo]:
+    """Videos with their frames and the references that count."""
+    return [evaluation_video(home, home.library.get(one.video_id), key=one.references) for one in judged]
+
+
+def evaluation_set(home: EngineHome) -> list[EvaluationVideo]:
+    """The evaluation videos that have references, with the newest of each."""
+    return judged_videos(home, [one for one in reference_set(home) if not one.suite])
+
+
+def evaluation_video(home: EngineHome, video: Video, *, key: str = "") -> EvaluationVideo:
+    """A video that has references, with its frames; `key` names the version, by default the newest."""
+    return EvaluationVideo(
+        video_id=video.video_id,
+        frames=home.library.frames(video),
+        frame_numbers=video.annotated_frames,
+        truth=home.references.read(video.video_id, key=key),
+    )
 
 
 def score(

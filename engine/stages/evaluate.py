@@ -1,16 +1,17 @@
 """evaluate: champion and challenger on the frozen split and the retention set, and the verdict of the gate.
 
 Both are scored by J&F and by the seconds of a simulated annotator (docs/metrics.md); the gate's comparisons are
-rows of the same manifest, role `gate`.
+rows of the same manifest, role `gate`. What a round is judged on is written down when this stage begins (`judged`), so
+that references which come or change meanwhile count from the next round on, and both models see the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
-from engine.home import EngineHome
+from engine.judging.pinned import changes, pinned_before, pinned_now
+from engine.references import unjudged_reason
 from engine.stages.base import Finished, Row, StageContext, Summary, Waiting, in_shard_order
 from engine.version import code_version
 from engine.weights import load_weights
@@ -18,10 +19,6 @@ from qa.gate import GateDecision, decide
 from qa.metric_rows import MetricRow
 from storage.commits import read_commit
 from storage.manifests import FileRef
-from storage.videos import Video
-
-if TYPE_CHECKING:
-    from qa.evaluation import EvaluationVideo
 
 CHAMPION, CHALLENGER, GATE = 0, 1, 2
 ROLES = ("champion", "challenger")
@@ -34,7 +31,7 @@ class Evaluate:
 
     def shard_count(self, context: StageContext) -> int:
         """One shard a role; none without evaluation videos, no challenger shard without a challenger."""
-        if not evaluation_videos(context.home):
+        if not pinned_now(context).of(""):
             return 0
         return 2 if _challenger(context) else 1
 
@@ -48,15 +45,19 @@ class Evaluate:
 
     def finish(self, context: StageContext, shards: Mapping[int, tuple[FileRef, ...]]) -> Finished | Waiting:
         """Decide promotion from both roles' rows."""
-        files = in_shard_order(shards) or (context.write("metrics", []),)
+        pinned = pinned_now(context)
+        files = (*(in_shard_order(shards) or (context.write("metrics", []),)), pinned.file)
         rows = context.read(files, "metrics")
-        scores = {f"{role} {protocol} J&F": value for (role, protocol), value in means(rows).items()}
+        scores: Summary = {f"{role} {protocol} J&F": value for (role, protocol), value in means(rows).items()}
         scores |= {f"{role} seconds per masklet": value for role, value in mean_seconds(rows).items()}
+        scores["judged_on"] = pinned.digest
         decision = _decision(context, rows)
         if decision is None:
             return Finished(files, {"promote": 0, "reason": _no_comparison(context), **scores})
         compared = _comparisons(context, decision)
-        return Finished((*files, *compared), {**_verdict(decision), **scores})
+        verdict = _verdict(decision)
+        verdict["reason"] = f"{verdict['reason']}{_another_set(context)}"
+        return Finished((*files, *compared), {**verdict, **scores})
 
 
 def _decision(context: StageContext, rows: list[Row]) -> GateDecision | None:
@@ -71,7 +72,16 @@ def _no_comparison(context: StageContext) -> str:
     if not _challenger(context):
         why = "the data set is empty" if context.settings.retrain.enabled else "retrain.enabled is off"
         return f"nothing was retrained, since {why}"
-    return "there are no evaluation videos with references, so nothing is promoted"
+    return (
+        unjudged_reason(context.home) or "the evaluation videos got their references too late for this round"
+    )
+
+
+def _another_set(context: StageContext) -> str:
+    """A sentence where the round before was judged on another set, so that nobody compares their scores."""
+    before = pinned_before(context)
+    different = changes(before[1], pinned_now(context)) if before else ""
+    return f". Judged on another set than {before[0]}: {different}" if before and different else ""
 
 
 def _comparisons(context: StageContext, decision: GateDecision) -> tuple[FileRef, ...]:
@@ -130,18 +140,25 @@ def _metrics(context: StageContext, role: str, digest: str) -> list[Row]:
 
 def _baseline(context: StageContext) -> list[Row]:
     """What copying the first true mask scores: every report shows it beside the models. Role `base`, no weights."""
+    from engine.judging.sets import judged_videos
     from qa.evaluation import evaluate_copy
 
     return [
         row.to_row(round_id=context.round.round_id, role="base", checkpoint_hash="")
-        for row in evaluate_copy(evaluation_set(context.home))
+        for row in evaluate_copy(judged_videos(context.home, pinned_now(context).of("")))
     ]
 
 
 def _known_rows(context: StageContext, digest: str) -> list[Row]:
-    """Rows of the same weights, by the same settings and videos, from the round before; they need no second run."""
+    """Rows of the same weights, by the same settings, videos and references, from the round before.
+
+    They need no second run.
+    """
     from engine.judging.sets import judged_names
 
+    pinned, before = pinned_now(context), pinned_before(context)
+    if before is None or before[1].videos != pinned.videos:
+        return []
     earlier = list(context.earlier_rounds())
     if not earlier or earlier[-1][0].settings_hash != context.round.settings_hash:
         return []
@@ -150,7 +167,7 @@ def _known_rows(context: StageContext, digest: str) -> list[Row]:
     rows = context.read(commit.files, "metrics") if commit and same_code else []
     rows = [row for row in rows if row["checkpoint_hash"] == digest and row["role"] in ROLES]
     videos = {(row["suite"] or "", row["video_id"]) for row in rows if row["object_id"] >= 0}
-    return rows if videos == judged_names(context.home, context.settings.evaluate) else []
+    return rows if videos == judged_names(pinned.videos, context.settings.evaluate) else []
 
 
 def evaluate_weights(context: StageContext, role: str, digest: str) -> list[Row]:
@@ -163,32 +180,6 @@ def evaluate_weights(context: StageContext, role: str, digest: str) -> list[Row]
     settings = context.settings.evaluate
     return [
         row.to_row(round_id=context.round.round_id, role=role, checkpoint_hash=digest)
-        for judged in judged_sets(context.home, settings)
+        for judged in judged_sets(context.home, pinned_now(context).videos, settings)
         for row in score(model, judged, settings, session_config=config)
     ]
-
-
-def evaluation_videos(home: EngineHome, *, split: str = "eval") -> list[Video]:
-    """The videos of a split that have reference masks."""
-    return [
-        video
-        for video in home.library.videos()
-        if video.split == split and home.references.has(video.video_id)
-    ]
-
-
-def evaluation_set(home: EngineHome, *, split: str = "eval") -> list[EvaluationVideo]:
-    """A split's videos with frames and references; by default the frozen evaluation set."""
-    return [evaluation_video(home, video) for video in evaluation_videos(home, split=split)]
-
-
-def evaluation_video(home: EngineHome, video: Video) -> EvaluationVideo:
-    """A video that has references, with its frames."""
-    from qa.evaluation import EvaluationVideo
-
-    return EvaluationVideo(
-        video_id=video.video_id,
-        frames=home.library.frames(video),
-        frame_numbers=video.annotated_frames,
-        truth=home.references.read(video.video_id),
-    )

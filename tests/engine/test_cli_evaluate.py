@@ -10,9 +10,9 @@ from typer.testing import CliRunner, Result
 
 from engine.cli.app import app
 from engine.home import EngineHome
+from engine.judging.sets import evaluation_set
 from engine.judging.suites import SuiteError
 from engine.rounds import champion_checkpoint
-from engine.stages.evaluate import evaluation_set
 from qa.errors import EvaluationError
 from tests.qa.test_official import GUESS, TRUTH, sav_video
 

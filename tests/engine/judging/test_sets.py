@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from engine.home import EngineHome
+from engine.judging.pinned import reference_set
 from engine.judging.sets import judged_names
 from engine.machine import advance_round, open_round
 from engine.promotion import promote
@@ -47,7 +48,7 @@ def test_both_models_are_scored_on_both_sets_and_timed(home: EngineHome) -> None
     for role in ("champion", "challenger"):
         rows = [row for row in metrics(home, role) if row["object_id"] >= 0]
         found = {(row["suite"] or "", row["video_id"]) for row in rows}
-        assert found == judged_names(home, home.settings.evaluate)
+        assert found == judged_names(reference_set(home), home.settings.evaluate)
         timed = [row for row in rows if row["seconds"] is not None]
         assert {(row["suite"], row["protocol"]) for row in timed} == {
             (None, "online"),
