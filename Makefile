@@ -42,6 +42,8 @@ bench: $(READY)  ## Time the hot paths, beside the official package if `make pee
 	@echo "== benchmarks/evaluator"; $(BIN)/python -m benchmarks.evaluator --frames 8 --repeats 2 \
 	  $(if $(SAV_TOOL),--official $(SAV_TOOL))
 	@echo "== benchmarks/studio"; $(BIN)/python -m benchmarks.studio --quick
+	@echo "== benchmarks/train_step"; $(or $(PEERS_PYTHON),$(BIN)/python) -m benchmarks.train_step nano --repeats 3 \
+	  || test $$? -eq 2  # the official package is not here, as it has said
 	@echo "== benchmarks/compare"; $(or $(PEERS_PYTHON),$(BIN)/python) -m benchmarks.compare $(or $(ROWS),--quick)
 
 speed: $(READY)  ## The whole comparison, written into docs/speed.md: 40 minutes on two free cores
