@@ -167,7 +167,7 @@ class EvaluateSettings(Section):
         4, ge=0, description="Drawn clips in the retention set, which shows what a new model has forgotten."
     )
     online_objects: int = Field(
-        4,
+        5,
         ge=0,
         description="Objects of each set whose correction by a simulated annotator is timed. 0: none is.",
     )

@@ -5,22 +5,45 @@ interval (B. Efron, "Bootstrap methods", 1979). A difference between two models,
 is drawn *paired*: the difference of one object is one thing, so that an easy or a hard object counts on both
 sides at once. Objects of one video are alike, so an interval over objects is too narrow when there are many of
 them a video: with `groups`, whole groups are drawn (the cluster bootstrap).
+
+One rule holds for every interval the engine shows (`drawn_by`): with fewer than `FEWEST_DRAWN` things to draw, the
+spread among them says next to nothing, and there is no interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qa.errors import MetricError
 
-__all__ = ["interval", "paired_interval", "ratio_interval"]
+__all__ = ["FEWEST_DRAWN", "Drawn", "drawn_by", "interval", "paired_interval", "ratio_interval"]
+
+FEWEST_DRAWN = 5
+"""With fewer things to draw (videos, objects) there is no interval."""
+
+Drawn = Literal["videos", "objects"]
+"""What an interval draws: whole videos, or objects, where it says nothing of other videos."""
 
 Floats = NDArray[np.float64]
 
 _DRAWN_AT_ONCE = 1 << 20  # numbers of things held at a time: 8 MiB
+
+
+def drawn_by(videos: Sequence[Hashable]) -> Drawn | None:
+    """What is drawn for an interval over objects, given the video of each; None where there are too few.
+
+    Whole videos if there are enough of them, else objects.
+
+    >>> drawn_by("abcde"), drawn_by("aaabbb"), drawn_by("aab")
+    ('videos', 'objects', None)
+    """
+    if len(set(videos)) >= FEWEST_DRAWN:
+        return "videos"
+    return "objects" if len(videos) >= FEWEST_DRAWN else None
 
 
 def paired_interval(

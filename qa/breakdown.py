@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from qa.bootstrap import interval
+from qa.bootstrap import FEWEST_DRAWN, Drawn, drawn_by, interval
 from qa.evaluation import EvaluationVideo
 from qa.metric_rows import MetricRow
 from qa.metrics import SIZE_BUCKETS, SizeBucket, size_bucket
@@ -48,15 +48,26 @@ class ObjectKind:
 
 @dataclass(frozen=True, slots=True)
 class GroupScore:
-    """Mean J, F and J&F in percent of the `objects` of a group, and a 95 % interval of J&F."""
+    """Mean J, F and J&F in percent of the `objects` of a group, and a 95 % interval of J&F.
+
+    `drawn` is what the interval was drawn over; None, and no bounds, where there was too little to draw.
+    """
 
     group: str
     objects: int
     j: float
     f: float
     jf: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    drawn: Drawn | None
+
+    @property
+    def interval_words(self) -> str:
+        """The bounds and what was drawn, or that there is too little to draw."""
+        if self.low is None or self.high is None:
+            return f"none: fewer than {FEWEST_DRAWN} objects"
+        return f"{self.low:.1f} to {self.high:.1f}, over {self.drawn}"
 
 
 def object_kinds(videos: Sequence[EvaluationVideo]) -> dict[_Object, ObjectKind]:
@@ -85,13 +96,16 @@ def breakdown(rows: Sequence[MetricRow], kinds: Mapping[_Object, ObjectKind]) ->
 def overall(rows: Sequence[MetricRow], group: str = "all") -> GroupScore:
     """The mean over objects, of which there is at least one; rows of means are ignored.
 
-    The interval is drawn over videos, as objects of one video are alike; over objects if there is one video only.
+    The interval is drawn over videos, as objects of one video are alike; over objects if there are too few videos; and
+    there is none if there are too few objects, too (`qa.bootstrap.drawn_by`).
     """
     scored = [row for row in rows if not row.is_mean]
     j, f = np.mean([(row.j, row.f) for row in scored], axis=0)
     videos = [row.video_id for row in scored]
-    low, high = interval([row.jf for row in scored], groups=videos if len(set(videos)) > 1 else None)
-    return GroupScore(group, len(scored), float(j), float(f), float(j + f) / 2, low, high)
+    drawn = drawn_by(videos)
+    groups = videos if drawn == "videos" else None
+    low, high = interval([row.jf for row in scored], groups=groups) if drawn else (None, None)
+    return GroupScore(group, len(scored), float(j), float(f), float(j + f) / 2, low, high, drawn)
 
 
 def _kind(video: EvaluationVideo, object_id: int) -> ObjectKind:

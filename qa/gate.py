@@ -8,7 +8,8 @@ frozen evaluation set, and the retention set, which shows what was forgotten. Th
   the phase's own protocol on the evaluation set, `retention_tolerance` for J&F elsewhere, `seconds_tolerance` for time.
 - How sure a difference is, is said by a paired bootstrap interval: differences of objects are drawn again with
   replacement, so that an easy or a hard object counts on both sides at once; whole videos are drawn, as objects of one
-  video are alike, where there are at least `FEWEST_VIDEOS` of them.
+  video are alike, where there are enough of them, else objects (`qa.bootstrap.drawn_by`). With too few objects there is
+  no interval: nothing is sure, and the mean decides, but for `uncertain = "refuse"`, which refuses.
 - A criterion whose whole interval is within what is allowed passes, and one whose whole interval is beyond it fails.
   In between chance may have decided, and `uncertain` does: by the mean (the default), for the challenger ("promote":
   only a fall that is sure refuses it), or against it ("refuse": only what is surely good enough passes).
@@ -25,15 +26,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qa.bootstrap import paired_interval
+from qa.bootstrap import FEWEST_DRAWN, drawn_by, paired_interval
 from qa.errors import MetricError
 from qa.metric_rows import MEAN_OBJECT, MetricRow
 
-__all__ = ["FEWEST_VIDEOS", "UNCERTAIN", "Criterion", "GateConfig", "GateDecision", "decide"]
+__all__ = ["UNCERTAIN", "Criterion", "GateConfig", "GateDecision", "decide"]
 
 UNCERTAIN = ("mean", "promote", "refuse")
-FEWEST_VIDEOS = 4
-"""Videos from which whole videos are drawn; fewer say nothing of how videos differ, and objects are drawn."""
 
 _Object = tuple[str, int]
 _Scores = dict[_Object, MetricRow]
@@ -80,8 +79,9 @@ class Criterion:
     """One comparison. `measure` is J&F or seconds; `suite` is empty for the frozen evaluation set.
 
     `champion` and `challenger` are means over `objects` objects, `delta` their difference with its interval (`low`,
-    `high`), all in points or seconds; `allowed` is how far it may go the wrong way, `deltas` are the differences in
-    J, F and J&F. `sure` is whether the interval holds no other answer than `passed`.
+    `high`; None with too few objects), all in points or seconds; `allowed` is how far it may go the wrong way, `deltas`
+    are the differences in J, F and J&F. `sure` is whether there is an interval and it holds no other answer than
+    `passed`.
     """
 
     suite: str
@@ -89,8 +89,8 @@ class Criterion:
     measure: Literal["J&F", "seconds"]
     champion: float
     challenger: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     allowed: float
     objects: int
     videos: int
@@ -105,8 +105,8 @@ class Criterion:
 
     @property
     def may_be_chance(self) -> bool:
-        """Whether the interval holds no difference at all."""
-        return self.low <= 0 <= self.high and self.low < self.high
+        """Whether the interval holds no difference at all, or there is none."""
+        return self.low is None or self.high is None or (self.low <= 0 <= self.high and self.low < self.high)
 
     @property
     def verdict(self) -> str:
@@ -118,6 +118,11 @@ class Criterion:
         where = f" on the {self.suite} set" if self.suite else ""
         what = f"{self.delta:+.2f}" if self.measure == "J&F" else f"{self.delta:+.1f} s a masklet"
         digits = 2 if self.measure == "J&F" else 1
+        if self.low is None or self.high is None:
+            few = f"fewer than {FEWEST_DRAWN} objects"
+            return (
+                f"{what} under {self.protocol!r}{where} (no interval: {few}, so the difference may be chance)"
+            )
         chance = ", so the difference may be chance" if self.may_be_chance else ""
         interval = f"{confidence:.0%} interval {self.low:+.{digits}f} to {self.high:+.{digits}f}{chance}"
         return f"{what} under {self.protocol!r}{where} ({interval})"
@@ -150,8 +155,8 @@ class GateDecision:
     """Whether to promote, why, and the numbers: challenger minus champion in points of mean J&F.
 
     `deltas` by protocol on the evaluation set; `interval` is the bootstrap interval (low, high) of the delta of
-    `primary`. They, and `criteria`, are empty (None) where the evaluations could not be compared. `sure` is whether no
-    criterion hung on chance, and the gain under `primary` cannot be chance either.
+    `primary`, None with too few objects. All of these, and `criteria`, are empty where the evaluations could not be
+    compared. `sure` is whether no criterion hung on chance, and the gain under `primary` cannot be chance either.
     """
 
     promote: bool
@@ -194,7 +199,7 @@ def decide(
         primary=primary,
         objects=main.objects,
         deltas={one.protocol: one.delta for one in criteria if not one.suite and one.measure == "J&F"},
-        interval=(main.low, main.high),
+        interval=None if main.low is None or main.high is None else (main.low, main.high),
         criteria=criteria,
         sure=all(one.sure for one in criteria) and not main.may_be_chance,
     )
@@ -240,26 +245,36 @@ def _criterion(
 ) -> Criterion:
     timed = pairs[0][0].seconds is not None
     before, after = (np.array([_value(pair[side], timed=timed) for pair in pairs]) for side in (0, 1))
-    low, high = _interval(after - before, [pair[0].video_id for pair in pairs], config)
+    interval = _interval(after - before, [pair[0].video_id for pair in pairs], config)
     allowed = config.seconds_tolerance / 100 * float(before.mean()) if timed else points_allowed
     delta = float((after - before).mean())
-    worst, mean, best = (-high, -delta, -low) if timed else (low, delta, high)  # more is better
-    passed = {"mean": mean >= -allowed, "promote": best >= -allowed, "refuse": worst >= -allowed}
+    verdicts = _verdicts(delta, interval, allowed, sign=-1 if timed else 1)
     return Criterion(
         suite=suite,
         protocol=protocol,
         measure="seconds" if timed else "J&F",
         champion=float(before.mean()),
         challenger=float(before.mean()) + delta,
-        low=low,
-        high=high,
+        low=interval[0] if interval else None,
+        high=interval[1] if interval else None,
         allowed=allowed,
         objects=len(pairs),
         videos=len({pair[0].video_id for pair in pairs}),
-        passed=passed[config.uncertain],
-        sure=passed["promote"] == passed["refuse"],
+        passed=verdicts[config.uncertain],
+        sure=interval is not None and verdicts["promote"] == verdicts["refuse"],
         deltas=_score_deltas(pairs),
     )
+
+
+def _verdicts(
+    delta: float, interval: tuple[float, float] | None, allowed: float, *, sign: int
+) -> dict[str, bool]:
+    """Whether a difference passes, by the value of `uncertain`; `sign` is -1 where less is better."""
+    by_mean = sign * delta >= -allowed
+    if interval is None:
+        return {"mean": by_mean, "promote": by_mean, "refuse": False}
+    worst, best = sorted(sign * bound for bound in interval)
+    return {"mean": by_mean, "promote": best >= -allowed, "refuse": worst >= -allowed}
 
 
 def _value(row: MetricRow, *, timed: bool) -> float:
@@ -270,9 +285,12 @@ def _value(row: MetricRow, *, timed: bool) -> float:
 
 def _interval(
     differences: NDArray[np.float64], videos: Sequence[str], config: GateConfig
-) -> tuple[float, float]:
-    """Paired bootstrap over videos, or over objects where there are too few videos."""
-    groups = videos if len(set(videos)) >= FEWEST_VIDEOS else None
+) -> tuple[float, float] | None:
+    """Paired bootstrap over videos, or over objects where there are too few videos; None if these are too few, too."""
+    drawn = drawn_by(videos)
+    if drawn is None:
+        return None
+    groups = videos if drawn == "videos" else None
     return paired_interval(
         differences, confidence=config.confidence, resamples=config.resamples, seed=config.seed, groups=groups
     )

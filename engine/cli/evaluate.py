@@ -188,7 +188,7 @@ def _show(table: ScoreTable, *, groups: bool) -> None:
 
 
 def _line(name: str, score: GroupScore) -> tuple[object, ...]:
-    return (name, *_rounded(score.j, score.f), f"{score.low:.1f} to {score.high:.1f}")
+    return (name, *_rounded(score.j, score.f), score.interval_words)
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def _rounded(score: GroupScore | Step) -> dict[str, Any]:
 
 
 def _cells(score: GroupScore) -> tuple[str, ...]:
-    return (f"{score.j:.1f}", f"{score.f:.1f}", f"{score.jf:.1f}", f"{score.low:.1f} to {score.high:.1f}")
+    return (f"{score.j:.1f}", f"{score.f:.1f}", f"{score.jf:.1f}", score.interval_words)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qa.bootstrap import FEWEST_DRAWN
 from qa.errors import MetricError
 
 __all__ = ["Estimate", "crossed_mean", "estimate", "ratio", "ratio_of_ratios"]
@@ -24,8 +25,6 @@ Statistic = Callable[[Floats], Floats]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-LEAST_CLUSTERS = 5
-"""With fewer, the spread among them says next to nothing, and no interval is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def estimate(rows: Floats, clusters: Sequence[Hashable], statistic: Statistic, *
         raise MetricError(f"{rows.shape} rows and {len(clusters)} clusters give no estimate")
     sums = _by_cluster(rows, clusters)
     value = float(statistic(sums.sum(axis=0, keepdims=True))[0])
-    if len(sums) < LEAST_CLUSTERS:
+    if len(sums) < FEWEST_DRAWN:
         return Estimate(value, clusters=len(sums))
     counts = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), RESAMPLES)
     return Estimate(value, *_bounds(statistic(counts @ sums)), len(sums))
@@ -83,7 +82,7 @@ def crossed_mean(table: Floats, *, seed: int = 0) -> Estimate:
     An interval over objects alone would say nothing of the luck of a training. With a few trainings it is rough.
     """
     trainings, objects = table.shape
-    if objects < LEAST_CLUSTERS:
+    if objects < FEWEST_DRAWN:
         return Estimate(float(table.mean()) if table.size else math.nan, clusters=objects)
     rng = np.random.default_rng(seed)
     over_objects = rng.multinomial(objects, np.full(objects, 1 / objects), RESAMPLES) / objects

@@ -106,7 +106,7 @@ def _cells(row: Row) -> tuple[Cell, ...]:
     digits = 1 if _is_timed(row) else 2
     sign = "+" if _is_timed(row) else "−"
     unit = " s" if _is_timed(row) else ""
-    interval = f"{formats.signed(row['low'], digits)} to {formats.signed(row['high'], digits)}{unit}"
+    interval = _bounds(row, digits, unit)
     return (
         _suite(row) or "evaluation",
         str(row["protocol"]),
@@ -119,9 +119,26 @@ def _cells(row: Row) -> tuple[Cell, ...]:
     )
 
 
+def _has_interval(row: Row) -> bool:
+    """Whether there were enough objects for one."""
+    return row["low"] is not None and row["low"] == row["low"]
+
+
+def _bounds(row: Row, digits: int, unit: str) -> str:
+    if not _has_interval(row):
+        return "none: too few objects"
+    return f"{formats.signed(row['low'], digits)} to {formats.signed(row['high'], digits)}{unit}"
+
+
+def _reach(row: Row) -> tuple[float, float]:
+    """From where to where a comparison's line goes; where it has no interval, its dot alone."""
+    return (row["low"], row["high"]) if _has_interval(row) else (_delta(row), _delta(row))
+
+
 def _intervals(rows: Sequence[Row], *, title: str, axis: str) -> Plot:
     """A line from low to high and a dot a comparison, over an axis with its zero marked."""
-    marks = ticks(min(0.0, *(row["low"] for row in rows)), max(0.0, *(row["high"] for row in rows)), wanted=5)
+    ends = [_reach(row) for row in rows]
+    marks = ticks(min(0.0, *(low for low, _ in ends)), max(0.0, *(high for _, high in ends)), wanted=5)
     span = marks[-1] - marks[0]
     height = TOP_PX + ROW_PX * len(rows) + AXIS_PX
 
@@ -134,8 +151,8 @@ def _intervals(rows: Sequence[Row], *, title: str, axis: str) -> Plot:
         "text", axis, x=(LEFT + WIDTH - RIGHT) / 2, y=height - 6, class_="axis", text_anchor="middle"
     )
     drawn = [
-        _interval(row, x(row["low"]), x(_delta(row)), x(row["high"]), TOP_PX + ROW_PX * (place + 0.5))
-        for place, row in enumerate(rows)
+        _interval(row, x(low), x(_delta(row)), x(high), TOP_PX + ROW_PX * (place + 0.5))
+        for place, (row, (low, high)) in enumerate(zip(rows, ends, strict=True))
     ]
     svg = drawing(*grid, label, *drawn, width=WIDTH, height=height, label=title)
     states = [state for state in COLOURS if any(_state(row) == state for row in rows)]
@@ -150,7 +167,7 @@ def _tick(x: float, value: float, floor: float) -> Markup:
 def _interval(row: Row, low: float, middle: float, high: float, y: float) -> Markup:
     colour = COLOURS[_state(row)]
     name = f"{row['protocol']}, {_suite(row)}" if _suite(row) else str(row["protocol"])
-    tip = element("title", f"{name}: {_delta(row):+.2f} ({row['low']:+.2f} to {row['high']:+.2f})")
+    tip = element("title", f"{name}: {_delta(row):+.2f} ({_bounds(row, 2, '')})")
     return Markup("").join(
         [
             element("text", name, x=LEFT - 10, y=y + 4, class_="tick strong", text_anchor="end"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qa.bootstrap import interval, paired_interval, ratio_interval
+from qa.bootstrap import drawn_by, interval, paired_interval, ratio_interval
 from qa.errors import MetricError
 
 
@@ -91,3 +91,9 @@ class TestRatio:
 def test_what_cannot_be_drawn_is_refused(call, told):
     with pytest.raises(MetricError, match=told):
         call()
+
+
+def test_one_rule_says_what_is_drawn():
+    assert drawn_by("abcde") == "videos"
+    assert drawn_by("aabbccdd") == drawn_by("aaaaa") == "objects"
+    assert drawn_by("abcd") is None and drawn_by("") is None

@@ -20,19 +20,19 @@ def rows(protocol: str, *scores: float) -> list[MetricRow]:
     ]
 
 
-BEFORE = [*rows("3-click", 60, 70, 80), *rows("mask", 80, 80, 80)]
+BEFORE = [*rows("3-click", 60, 70, 80, 60, 70, 80), *rows("mask", *[80] * 6)]
 
 
 class TestDecide:
     def test_a_better_model_is_promoted(self):
         decision = decide(
-            BEFORE, [*rows("3-click", 62, 72, 82), *rows("mask", 80, 80, 80)], primary="3-click"
+            BEFORE, [*rows("3-click", 62, 72, 82, 62, 72, 82), *rows("mask", *[80] * 6)], primary="3-click"
         )
         assert decision.promote
         assert decision.deltas == {"3-click": 2.0, "mask": 0.0}
         assert decision.delta == 2.0
         assert decision.interval == (2.0, 2.0)
-        assert decision.objects == 3
+        assert decision.objects == 6
         assert decision.reason == (
             "promoted: J&F +2.00 under '3-click' (95% interval +2.00 to +2.00); "
             "+0.00 under 'mask' (95% interval +0.00 to +0.00)"
@@ -43,7 +43,9 @@ class TestDecide:
 
     def test_a_worse_model_is_refused(self):
         decision = decide(
-            BEFORE, [*rows("3-click", 60, 70, 79.7), *rows("mask", 80, 80, 80)], primary="3-click"
+            BEFORE,
+            [*rows("3-click", 60, 70, 79.7, 60, 70, 79.7), *rows("mask", *[80] * 6)],
+            primary="3-click",
         )
         assert not decision.promote
         assert decision.delta == pytest.approx(-0.1)
@@ -51,12 +53,12 @@ class TestDecide:
         assert "may be chance" in decision.reason
 
     def test_unless_the_fall_is_tolerated(self):
-        after = [*rows("3-click", 60, 70, 79.7), *rows("mask", 80, 80, 80)]
+        after = [*rows("3-click", 60, 70, 79.7, 60, 70, 79.7), *rows("mask", *[80] * 6)]
         assert decide(BEFORE, after, GateConfig(tolerance=0.5), primary="3-click").promote
 
     @pytest.mark.parametrize(("score", "promote"), [(79.5, True), (78.0, False)])
     def test_other_protocols_may_fall_a_little(self, score, promote):
-        after = [*rows("3-click", 90, 90, 90), *rows("mask", score, score, score)]
+        after = [*rows("3-click", *[90] * 6), *rows("mask", *[score] * 6)]
         decision = decide(BEFORE, after, primary="3-click")
         assert decision.promote is promote
         assert promote or decision.reason.endswith("'mask' may fall by 1 at most")
@@ -76,7 +78,7 @@ class TestInterval:
 
     def test_pairs_objects(self):
         # objects differ by 100 points, the models by exactly 1 on each: no doubt about the difference
-        decision = decide(rows("mask", 0, 50, 99), rows("mask", 1, 51, 100), primary="mask")
+        decision = decide(rows("mask", 0, 50, 99, 20, 70), rows("mask", 1, 51, 100, 21, 71), primary="mask")
         assert decision.interval == (1.0, 1.0)
 
     def test_does_not_depend_on_the_order_of_rows(self):
@@ -92,7 +94,7 @@ class TestRefusals:
             (BEFORE, [], "the challenger was not evaluated with the protocol '3-click'"),
             (
                 BEFORE,
-                rows("3-click", 60, 70, 80),
+                rows("3-click", 60, 70, 80, 60, 70, 80),
                 "the challenger was not evaluated with the protocol 'mask'",
             ),
             (rows("mask", 1), rows("mask", 1), "the champion was not evaluated with the protocol '3-click'"),
@@ -193,16 +195,32 @@ class TestChance:
         assert decide(worse, self.before, config, primary="mask").promote
 
     def test_whole_videos_are_drawn_where_there_are_enough(self):
-        """Forty objects of four videos, alike within each: as unsure as four numbers."""
-        of_videos = [(video, n) for video in range(4) for n in range(10)]
+        """Fifty objects of five videos, alike within each: as unsure as five numbers."""
+        of_videos = [(video, n) for video in range(5) for n in range(10)]
         before = [MetricRow("mask", f"v{video}", n, 50, 50, 50, 9) for video, n in of_videos]
         after = [
-            MetricRow("mask", f"v{video}", n, *[50 + (-8, 3, 5, 6)[video]] * 3, 9) for video, n in of_videos
+            MetricRow("mask", f"v{video}", n, *[50 + (-8, 3, 5, 6, 4)[video]] * 3, 9)
+            for video, n in of_videos
         ]
         decision = decide(before, after, primary="mask")
-        assert decision.interval is not None and decision.interval[0] < -3
-        few = [row for row in before if row.video_id != "v3"], [row for row in after if row.video_id != "v3"]
-        assert decide(*few, primary="mask").criteria[0].videos == 3
+        assert decision.interval is not None and decision.interval[0] < -2
+        few = [row for row in before if row.video_id != "v4"], [row for row in after if row.video_id != "v4"]
+        objects = decide(*few, primary="mask")
+        assert objects.criteria[0].videos == 4
+        assert objects.interval is not None and objects.interval[0] > -2
+
+    @pytest.mark.parametrize("uncertain", ["mean", "promote", "refuse"])
+    def test_with_too_few_objects_there_is_no_interval_and_nothing_is_sure(self, uncertain):
+        config = GateConfig(uncertain=uncertain)
+        few, better, worse = (rows("mask", *([score] * 4)) for score in (50, 60, 40))
+        decision = decide(few, better, config, primary="mask")
+        assert decision.interval is None and not decision.sure
+        assert decision.promote is (uncertain != "refuse")
+        assert "(no interval: fewer than 5 objects, so the difference may be chance)" in decision.reason
+        row = decision.criteria[0].to_row(round_id="r0001-p2", checkpoint_hash="abc")
+        assert (row["low"], row["high"], row["jf"]) == (None, None, 10)
+        assert rows_to_table("metrics", [row]).num_rows == 1
+        assert not decide(few, worse, config, primary="mask").promote
 
 
 class TestRetentionAndSeconds:

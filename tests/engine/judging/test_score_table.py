@@ -61,7 +61,7 @@ def test_it_is_written_for_people_and_for_scripts(table: ScoreTable, tmp_path: P
     assert (text.name, facts.name) == ("drawn.md", "drawn.json")
     lines = text.read_text().splitlines()
     mean = table.protocols[0].whole
-    interval = f"{mean.low:.1f} to {mean.high:.1f}"
+    interval = mean.interval_words
     assert f"| mask | {mean.j:.1f} | {mean.f:.1f} | {mean.jf:.1f} | {interval} | {mean.objects} |" in lines
     assert "| objects | mask | copy-first-mask |" in lines
     assert lines[-1].startswith("1 click on ")

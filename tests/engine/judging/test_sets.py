@@ -64,7 +64,8 @@ def test_the_gates_rows_hold_its_intervals_and_verdicts(home: EngineHome) -> Non
     summary = evaluated(home).summary
     main = rows["", "mask"]
     assert round(main["jf"], 4) == summary["delta"]
-    assert (round(main["low"], 4), round(main["high"], 4)) == (summary["delta_low"], summary["delta_high"])
+    assert (main["low"], main["high"]) == (None, None)  # three objects are too few
+    assert "delta_low" not in summary and not summary["sure"]
     assert all(row["verdict"].startswith(("passed", "failed")) for row in rows.values())
     assert all(row["verdict"].startswith("passed") for row in rows.values()) == bool(summary["promote"])
 
