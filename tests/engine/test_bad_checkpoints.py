@@ -117,7 +117,12 @@ def test_a_bad_checkpoint_is_refused(
 
 
 def test_the_same_weights_pass(champion: list[MetricRow]) -> None:
-    assert decide(champion, champion, GateConfig(uncertain="refuse"), primary="1-click").promote
+    assert decide(champion, champion, primary="1-click").promote
+    refuse = GateConfig(uncertain="refuse")
+    frozen = [row for row in champion if not row.suite]
+    assert decide(frozen, frozen, refuse, primary="1-click").promote
+    doubtful = decide(champion, champion, refuse, primary="1-click")  # two objects are too few to be sure
+    assert [(one.suite, one.passed) for one in doubtful.criteria] == [("", True), (RETENTION, False)]
 
 
 def test_seconds_are_told_for_some_objects(judged: list[Judged]) -> None:
