@@ -152,7 +152,7 @@ def _table(home: EngineHome, commits: dict[str, Commit], name: str, *, role: str
 
 def _apart(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The gate's comparisons, and J&F of models on the frozen evaluation set; the rest is for the gate alone."""
-    gate = metrics["role"] == "gate"
+    gate = metrics["role"].isin(["gate", "floor"])
     frozen = metrics["suite"].isna() & metrics["seconds"].isna()
     return metrics[gate], metrics[frozen & ~gate]
 

@@ -121,6 +121,12 @@ def last_object_id(home: EngineHome, video_id: str, *, before: int) -> int:
     return max((row["object_id"] for row in rows if row["round_id"] in earlier), default=0)
 
 
+def start_checkpoint(home: EngineHome) -> str:
+    """Hash of the weights that the home's first round began with; `base_checkpoint` before there is one."""
+    rounds = list_rounds(home.store)
+    return rounds[0].checkpoint_hash if rounds else base_checkpoint(home)
+
+
 def base_checkpoint(home: EngineHome) -> str:
     """Hash of the weights a first round starts from: the settings' checkpoint or the packaged nano."""
     return store_checkpoint(home, base_checkpoint_path(home))

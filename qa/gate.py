@@ -1,11 +1,14 @@
 """The gate of promotion: a retrained model replaces the one in use only if measurements let it.
 
 Champion (in use) and challenger (retrained) are compared object by object, under the same protocols, on two sets: the
-frozen evaluation set, and the retention set, which shows what was forgotten. The rule, here and nowhere else:
+frozen evaluation set, and the retention set, which shows what was forgotten. On the latter the challenger is compared
+with the *start* as well, the weights that the home began with, so that small falls cannot add up over the rounds. The
+rule, here and nowhere else:
 
 - A *criterion* is one measure under one protocol on one set: J&F (points, 0…100), or the seconds that a simulated
   annotator takes for a masklet (percent of the champion's). Each has a fall that is allowed: `tolerance` for J&F under
-  the phase's own protocol on the evaluation set, `retention_tolerance` for J&F elsewhere, `seconds_tolerance` for time.
+  the phase's own protocol on the evaluation set, `retention_tolerance` for J&F elsewhere, `seconds_tolerance` for time,
+  `floor_tolerance` for J&F against the start.
 - How sure a difference is, is said by a paired bootstrap interval: differences of objects are drawn again with
   replacement, so that an easy or a hard object counts on both sides at once; whole videos are drawn, as objects of one
   video are alike, where there are enough of them, else objects (`qa.bootstrap.drawn_by`). With too few objects there is
@@ -28,11 +31,14 @@ from numpy.typing import NDArray
 
 from qa.bootstrap import FEWEST_DRAWN, drawn_by, paired_interval
 from qa.errors import MetricError
-from qa.metric_rows import MEAN_OBJECT, MetricRow
+from qa.metric_rows import MEAN_OBJECT, RETENTION, MetricRow
 
 __all__ = ["UNCERTAIN", "Criterion", "GateConfig", "GateDecision", "decide"]
 
 UNCERTAIN = ("mean", "promote", "refuse")
+
+Against = Literal["champion", "start"]
+"""What a challenger is compared with: the weights in use, or those that the home began with."""
 
 _Object = tuple[str, int]
 _Scores = dict[_Object, MetricRow]
@@ -48,6 +54,8 @@ class GateConfig:
     """Fall of mean J&F allowed under the phase's own protocol on the evaluation set, in points."""
     retention_tolerance: float = 1.0
     """Fall of mean J&F allowed under any other protocol and on the retention set, in points."""
+    floor_tolerance: float = 2.0
+    """Fall of mean J&F allowed on the retention set against the weights that the home began with, in points."""
     seconds_tolerance: float = 5.0
     """Rise of a simulated annotator's seconds per masklet allowed, in percent of the champion's."""
     uncertain: Literal["mean", "promote", "refuse"] = "mean"
@@ -62,7 +70,7 @@ class GateConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        allowed = (self.tolerance, self.retention_tolerance, self.seconds_tolerance)
+        allowed = (self.tolerance, self.retention_tolerance, self.floor_tolerance, self.seconds_tolerance)
         if not all(value >= 0 for value in allowed):
             raise MetricError(f"a tolerance is 0 or more, not {', '.join(map(str, allowed))}")
         if self.uncertain not in UNCERTAIN:
@@ -78,16 +86,16 @@ class GateConfig:
 class Criterion:
     """One comparison. `measure` is J&F or seconds; `suite` is empty for the frozen evaluation set.
 
-    `champion` and `challenger` are means over `objects` objects, `delta` their difference with its interval (`low`,
-    `high`; None with too few objects), all in points or seconds; `allowed` is how far it may go the wrong way, `deltas`
-    are the differences in J, F and J&F. `sure` is whether there is an interval and it holds no other answer than
-    `passed`.
+    `before` (of the weights that `against` says) and `challenger` are means over `objects` objects, `delta` their
+    difference with its interval (`low`, `high`; None with too few objects), all in points or seconds; `allowed` is
+    how far it may go the wrong way, `deltas` are the differences in J, F and J&F. `sure` is whether there is an
+    interval and it holds no other answer than `passed`.
     """
 
     suite: str
     protocol: str
     measure: Literal["J&F", "seconds"]
-    champion: float
+    before: float
     challenger: float
     low: float | None
     high: float | None
@@ -97,11 +105,12 @@ class Criterion:
     passed: bool
     sure: bool
     deltas: tuple[float, float, float]
+    against: Against = "champion"
 
     @property
     def delta(self) -> float:
-        """Challenger minus champion."""
-        return self.challenger - self.champion
+        """Challenger minus the other."""
+        return self.challenger - self.before
 
     @property
     def may_be_chance(self) -> bool:
@@ -113,26 +122,29 @@ class Criterion:
         """Passed or failed, and whether that may be chance."""
         return ("passed" if self.passed else "failed") + ("" if self.sure else ", may be chance")
 
+    @property
+    def where(self) -> str:
+        """On which set, and with which weights it is compared if not those in use; empty for the frozen set."""
+        than = " against the weights this home began with" if self.against == "start" else ""
+        return (f" on the {self.suite} set" if self.suite else "") + than
+
     def words(self, confidence: float) -> str:
         """The comparison in words, without its verdict."""
-        where = f" on the {self.suite} set" if self.suite else ""
         what = f"{self.delta:+.2f}" if self.measure == "J&F" else f"{self.delta:+.1f} s a masklet"
         digits = 2 if self.measure == "J&F" else 1
         if self.low is None or self.high is None:
             few = f"fewer than {FEWEST_DRAWN} objects"
-            return (
-                f"{what} under {self.protocol!r}{where} (no interval: {few}, so the difference may be chance)"
-            )
+            return f"{what} under {self.protocol!r}{self.where} (no interval: {few}, so the difference may be chance)"
         chance = ", so the difference may be chance" if self.may_be_chance else ""
         interval = f"{confidence:.0%} interval {self.low:+.{digits}f} to {self.high:+.{digits}f}{chance}"
-        return f"{what} under {self.protocol!r}{where} ({interval})"
+        return f"{what} under {self.protocol!r}{self.where} ({interval})"
 
     def to_row(self, *, round_id: str, checkpoint_hash: str) -> dict[str, str | int | float | None]:
-        """The row of the `metrics` manifest, role `gate`: differences, interval and verdict."""
+        """The row of the `metrics` manifest, role `gate`, or `floor` against the start: differences and verdict."""
         j, f, jf = self.deltas
         return {
             "round_id": round_id,
-            "role": "gate",
+            "role": "gate" if self.against == "champion" else "floor",
             "checkpoint_hash": checkpoint_hash,
             "protocol": self.protocol,
             "video_id": "",
@@ -180,19 +192,21 @@ def decide(
     config: GateConfig | None = None,
     *,
     primary: str,
+    start: Sequence[MetricRow] = (),
 ) -> GateDecision:
     """Compares two evaluations; `primary` is the protocol of the phase ("mask" in phase 2, "3-click" in 3).
 
+    `start` are scores of the weights that the home began with; only J&F on the retention set is compared with them.
     Rows with `seconds` are compared by these, others by J&F. Rows of means are ignored: means are taken here, over the
     same objects on both sides. A missing protocol, different objects or a score that is no number refuse the
     challenger, with the reason.
     """
     config = config or GateConfig()
     try:
-        criteria = _criteria(champion, challenger, config, primary)
+        criteria = (*_criteria(champion, challenger, config, primary), *_floor(start, challenger, config))
     except MetricError as error:
         return GateDecision(False, f"refused: {error}", primary)
-    (main,) = (one for one in criteria if (one.suite, one.protocol) == ("", primary))
+    main = criteria[0]
     return GateDecision(
         promote=all(one.passed for one in criteria),
         reason=_reason(criteria, main, config),
@@ -220,12 +234,28 @@ def _criteria(
     return tuple(found)
 
 
+def _floor(
+    start: Sequence[MetricRow], challenger: Sequence[MetricRow], config: GateConfig
+) -> tuple[Criterion, ...]:
+    """The comparisons with the start; none without its scores on the retention set."""
+    before, after = (
+        _scores((row for row in rows if row.suite == RETENTION and row.seconds is None), name)
+        for rows, name in ((start, "start"), (challenger, "challenger"))
+    )
+    return tuple(
+        _criterion(
+            *key, _pair(before, after, key, than="start"), config.floor_tolerance, config, than="start"
+        )
+        for key in sorted(before.keys() | after.keys() if before else ())
+    )
+
+
 def _pair(
-    before: Mapping[_Set, _Scores], after: Mapping[_Set, _Scores], key: _Set
+    before: Mapping[_Set, _Scores], after: Mapping[_Set, _Scores], key: _Set, *, than: Against = "champion"
 ) -> list[tuple[MetricRow, MetricRow]]:
-    """(champion's, challenger's) row of every object of a set."""
+    """(the other's, challenger's) row of every object of a set."""
     where = f" on the {key[0]} set" if key[0] else ""
-    for name, scores in (("champion", before), ("challenger", after)):
+    for name, scores in ((than, before), ("challenger", after)):
         if key not in scores:
             raise MetricError(f"the {name} was not evaluated with the protocol {key[1]!r}{where}")
     odd = sorted(before[key].keys() ^ after[key].keys())
@@ -242,6 +272,8 @@ def _criterion(
     pairs: Sequence[tuple[MetricRow, MetricRow]],
     points_allowed: float,
     config: GateConfig,
+    *,
+    than: Against = "champion",
 ) -> Criterion:
     timed = pairs[0][0].seconds is not None
     before, after = (np.array([_value(pair[side], timed=timed) for pair in pairs]) for side in (0, 1))
@@ -253,7 +285,7 @@ def _criterion(
         suite=suite,
         protocol=protocol,
         measure="seconds" if timed else "J&F",
-        champion=float(before.mean()),
+        before=float(before.mean()),
         challenger=float(before.mean()) + delta,
         low=interval[0] if interval else None,
         high=interval[1] if interval else None,
@@ -263,6 +295,7 @@ def _criterion(
         passed=verdicts[config.uncertain],
         sure=interval is not None and verdicts["promote"] == verdicts["refuse"],
         deltas=_score_deltas(pairs),
+        against=than,
     )
 
 
@@ -328,11 +361,10 @@ def _reason(criteria: Sequence[Criterion], main: Criterion, config: GateConfig) 
 
 
 def _limit(one: Criterion, config: GateConfig) -> str:
-    where = f" on the {one.suite} set" if one.suite else ""
     doubt = "" if one.sure else f", decided by gate.uncertain = {config.uncertain}"
     if one.measure == "seconds":
-        return f"{one.protocol!r}{where} may take {one.allowed:.1f} s more at most{doubt}"
-    return f"{one.protocol!r}{where} may fall by {one.allowed:g} at most{doubt}"
+        return f"{one.protocol!r}{one.where} may take {one.allowed:.1f} s more at most{doubt}"
+    return f"{one.protocol!r}{one.where} may fall by {one.allowed:g} at most{doubt}"
 
 
 def _name(row: MetricRow) -> str:

@@ -46,7 +46,7 @@ class MetricRow:
     def to_row(
         self, *, round_id: str, role: str, checkpoint_hash: str
     ) -> dict[str, str | int | float | None]:
-        """The row of the `metrics` manifest; `role` is champion, challenger or base."""
+        """The row of the `metrics` manifest; `role` is champion, challenger, start or base."""
         return {
             "round_id": round_id,
             "role": role,

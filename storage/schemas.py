@@ -65,7 +65,8 @@ _COLUMNS = {
     ),
     # J, F and their mean in 0..100 a video and object; object_id -1 is the mean over objects. suite is null for the
     # frozen evaluation set; seconds are a simulated annotator's for the masklet. Role gate: differences, challenger
-    # minus champion, with the interval of what was judged (seconds if given, else jf), what is allowed, the verdict
+    # minus champion (role floor: minus role start, the home's first weights), with the interval of what was judged
+    # (seconds if given, else jf), what is allowed, the verdict
     "metrics": (
         "round_id:string role:string checkpoint_hash:string protocol:string video_id:string object_id:int32 "
         "j:float64 f:float64 jf:float64 frames:int32 "

@@ -16,10 +16,10 @@ from engine.errors import RoundError
 from engine.home import EngineHome
 from engine.stages.base import StageContext
 from qa.metric_rows import RETENTION
-from storage.commits import canonical_json, read_commit
+from storage.commits import Commit, canonical_json, read_commit
 from storage.manifests import FileRef
 
-__all__ = ["JudgedOn", "Pinned", "changes", "pinned_before", "pinned_now", "reference_set"]
+__all__ = ["JudgedOn", "Pinned", "changes", "pinned_before", "pinned_by", "pinned_now", "reference_set"]
 
 NAME = "judged"
 SUITES = {"eval": "", "retention": RETENTION}
@@ -74,8 +74,14 @@ def pinned_before(context: StageContext) -> tuple[str, Pinned] | None:
     """The round before this one and what it was judged on; None if there is none, or it did not say."""
     earlier = [opening.round_id for opening, _ in context.earlier_rounds()]
     commit = read_commit(context.home.store, earlier[-1], "evaluate") if earlier else None
+    pinned = pinned_by(context.home, commit)
+    return (earlier[-1], pinned) if pinned else None
+
+
+def pinned_by(home: EngineHome, commit: Commit | None) -> Pinned | None:
+    """What a round was judged on, by the commit of its evaluation; None without one, or if it did not say."""
     files = [file for file in commit.files if file.name == NAME] if commit else []
-    return (earlier[-1], _read(context.home, files[0])) if files else None
+    return _read(home, files[0]) if files else None
 
 
 def changes(before: Pinned, now: Pinned) -> str:

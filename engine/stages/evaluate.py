@@ -1,27 +1,30 @@
 """evaluate: champion and challenger on the frozen split and the retention set, and the verdict of the gate.
 
-Both are scored by J&F and by the seconds of a simulated annotator (docs/metrics.md); the gate's comparisons are
-rows of the same manifest, role `gate`. What a round is judged on is written down when this stage begins (`judged`), so
-that references which come or change meanwhile count from the next round on, and both models see the same.
+Both are scored by J&F and by the seconds of a simulated annotator (docs/metrics.md). The weights that the home began
+with are scored too, on the retention set alone (role `start`): they are the floor below which many small falls must not
+lead. The gate's comparisons are rows of the same manifest, roles `gate` and `floor`. What a round is judged on is
+written down when this stage begins (`judged`), so that references which come or change meanwhile count from the next
+round on, and all models see the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 
-from engine.judging.pinned import changes, pinned_before, pinned_now
+from engine.judging.pinned import changes, pinned_before, pinned_by, pinned_now
 from engine.references import unjudged_reason
+from engine.rounds import start_checkpoint
 from engine.stages.base import Finished, Row, StageContext, Summary, Waiting, in_shard_order
 from engine.version import code_version
 from engine.weights import load_weights
 from qa.gate import GateDecision, decide
-from qa.metric_rows import MetricRow
-from storage.commits import read_commit
+from qa.metric_rows import RETENTION, MetricRow
+from storage.commits import Commit, RoundOpening, read_commit
 from storage.manifests import FileRef
 
-CHAMPION, CHALLENGER, GATE = 0, 1, 2
-ROLES = ("champion", "challenger")
+CHAMPION, CHALLENGER, START, GATE = 0, 1, 2, 3
+ROLES = ("champion", "challenger", "start")
 
 
 class Evaluate:
@@ -30,15 +33,19 @@ class Evaluate:
     name = "evaluate"
 
     def shard_count(self, context: StageContext) -> int:
-        """One shard a role; none without evaluation videos, no challenger shard without a challenger."""
+        """One shard a role; none without evaluation videos, only the champion's without a challenger.
+
+        A champion that is the start needs no shard for it.
+        """
         if not pinned_now(context).of(""):
             return 0
-        return 2 if _challenger(context) else 1
+        if not _challenger(context):
+            return 1
+        return 2 if _champion_is_start(context) else 3
 
     def run_shard(self, context: StageContext, shard: int) -> tuple[FileRef, ...]:
         """Evaluate one role's weights by every protocol."""
-        digest = context.round.checkpoint_hash if shard == CHAMPION else _challenger(context)
-        rows = _metrics(context, ROLES[shard], digest)
+        rows = _metrics(context, ROLES[shard], _weights(context, shard))
         if shard == CHAMPION:
             rows += _baseline(context)
         return (context.write("metrics", rows, part=shard),)
@@ -64,8 +71,16 @@ def _decision(context: StageContext, rows: list[Row]) -> GateDecision | None:
     """The gate's decision; None where there are not two models, or nothing to judge them on."""
     if not _challenger(context) or not rows:
         return None
-    champion, challenger = ([_metric_row(row) for row in rows if row["role"] == role] for role in ROLES)
-    return decide(champion, challenger, context.settings.gate, primary=context.phase.gate_protocol)
+    champion, challenger, start = (
+        [_metric_row(row) for row in rows if row["role"] == role] for role in ROLES
+    )
+    return decide(
+        champion,
+        challenger,
+        context.settings.gate,
+        primary=context.phase.gate_protocol,
+        start=champion if _champion_is_start(context) else start,
+    )
 
 
 def _no_comparison(context: StageContext) -> str:
@@ -131,11 +146,34 @@ def _challenger(context: StageContext) -> str:
     return str(context.commit("retrain").summary["challenger"])
 
 
+def _champion_is_start(context: StageContext) -> bool:
+    return context.round.checkpoint_hash == start_checkpoint(context.home)
+
+
+def _weights(context: StageContext, shard: int) -> str:
+    """Hash of the weights that a shard scores."""
+    if shard == CHALLENGER:
+        return _challenger(context)
+    return context.round.checkpoint_hash if shard == CHAMPION else start_checkpoint(context.home)
+
+
 def _metrics(context: StageContext, role: str, digest: str) -> list[Row]:
-    known = _known_rows(context, digest)
-    if known:
-        return [{**row, "role": role, "round_id": context.round.round_id} for row in known]
+    """Scores of weights, of an earlier round if they are the same weights, videos, settings and code."""
+    from engine.judging.sets import judged_names
+
+    suites = (RETENTION,) if role == "start" else ("", RETENTION)
+    names = judged_names(pinned_now(context).videos, context.settings.evaluate)
+    wanted = {name for name in names if name[0] in suites}
+    for rows in _earlier_rows(context, digest, suites):
+        known = [row for row in rows if role != "start" or _is_floor(row)]
+        if {(row["suite"] or "", row["video_id"]) for row in known if row["object_id"] >= 0} == wanted:
+            return [{**row, "role": role, "round_id": context.round.round_id} for row in known]
     return evaluate_weights(context, role, digest)
+
+
+def _is_floor(row: Row) -> bool:
+    """Whether the start is scored by such rows."""
+    return row["suite"] == RETENTION and row["seconds"] is None
 
 
 def _baseline(context: StageContext) -> list[Row]:
@@ -149,37 +187,42 @@ def _baseline(context: StageContext) -> list[Row]:
     ]
 
 
-def _known_rows(context: StageContext, digest: str) -> list[Row]:
-    """Rows of the same weights, by the same settings, videos and references, from the round before.
+def _earlier_rows(context: StageContext, digest: str, suites: Sequence[str]) -> Iterator[list[Row]]:
+    """Rows of weights in each earlier round that had the same videos and references in some sets, newest first.
 
-    They need no second run.
+    Settings and code must have been such that they give the same scores.
     """
-    from engine.judging.sets import judged_names
+    now = pinned_now(context)
+    for opening, _ in reversed(list(context.earlier_rounds())):
+        commit = read_commit(context.home.store, opening.round_id, "evaluate")
+        pinned = pinned_by(context.home, commit)
+        same_sets = pinned is not None and all(pinned.of(suite) == now.of(suite) for suite in suites)
+        if commit and same_sets and _scores_alike(opening, commit, context.round):
+            rows = context.read(commit.files, "metrics")
+            for role in ROLES:
+                yield [row for row in rows if row["checkpoint_hash"] == digest and row["role"] == role]
 
-    pinned, before = pinned_now(context), pinned_before(context)
-    if before is None or before[1].videos != pinned.videos:
-        return []
-    earlier = list(context.earlier_rounds())
-    if not earlier or earlier[-1][0].settings_hash != context.round.settings_hash:
-        return []
-    commit = read_commit(context.home.store, earlier[-1][0].round_id, "evaluate")
-    same_code = commit is not None and commit.code_version == code_version()
-    rows = context.read(commit.files, "metrics") if commit and same_code else []
-    rows = [row for row in rows if row["checkpoint_hash"] == digest and row["role"] in ROLES]
-    videos = {(row["suite"] or "", row["video_id"]) for row in rows if row["object_id"] >= 0}
-    return rows if videos == judged_names(pinned.videos, context.settings.evaluate) else []
+
+def _scores_alike(opening: RoundOpening, commit: Commit, now: RoundOpening) -> bool:
+    """Whether an earlier round gave weights the scores that they would have now."""
+    same_settings = all(opening.settings[name] == now.settings[name] for name in ("evaluate", "model"))
+    return same_settings and commit.code_version == code_version()
 
 
 def evaluate_weights(context: StageContext, role: str, digest: str) -> list[Row]:
-    """Rows of the `metrics` manifest for one set of weights, on both sets."""
+    """Rows of the `metrics` manifest for one set of weights: on both sets, the start's on the retention set alone."""
     from engine.judging.sets import judged_sets, score
     from model.video.session_config import SessionConfig
 
+    settings = context.settings.evaluate
+    sets = judged_sets(context.home, pinned_now(context).videos, settings)
+    if role == "start":
+        sets = [judged for judged in sets if judged.suite == RETENTION]
+        settings = settings.model_copy(update={"online_objects": 0})
     model = load_weights(context.home, digest)
     config = SessionConfig(fill_hole_area=0, precision=context.settings.model.precision)
-    settings = context.settings.evaluate
     return [
         row.to_row(round_id=context.round.round_id, role=role, checkpoint_hash=digest)
-        for judged in judged_sets(context.home, pinned_now(context).videos, settings)
+        for judged in sets
         for row in score(model, judged, settings, session_config=config)
     ]

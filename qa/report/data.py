@@ -83,7 +83,7 @@ class RoundReportData:
     people: who annotated, `"simulated"` or the name of the tool. settings: what to show of the settings.
     dataset: the whole data set version after the round. videos: the round's videos, columns
     `VIDEO_COLUMNS` (annotated_frames is their number). gate: None if the round did not retrain. gate_rows: its
-    comparisons, rows of the metrics manifest with role gate; metrics holds none of them.
+    comparisons, rows of the metrics manifest with role gate or floor; metrics holds none of them.
     training_speed: measured, a row a step (`SPEED_COLUMNS`). stage_seconds: measured seconds of machine
     time by stage. time_model: the simulated people's seconds
     by kind of action, in words.

@@ -45,6 +45,7 @@ def gate_criteria_table(data: RoundReportData) -> Table:
     """Every comparison of the gate: difference, interval, what is allowed, and the verdict."""
     columns = (
         Column("Set", numeric=False),
+        Column("Compared with", numeric=False),
         Column("Protocol", numeric=False),
         Column("Measure", numeric=False),
         Column("Difference"),
@@ -81,11 +82,18 @@ def _decision_cells(one: Mapping[str, str]) -> tuple[Cell, ...]:
 def _rows(data: RoundReportData) -> list[Row]:
     """The gate's rows, the evaluation set first."""
     rows = [{str(name): value for name, value in row.items()} for row in data.gate_rows.to_dict("records")]
-    return sorted(rows, key=lambda row: (_suite(row) != "", _is_timed(row), str(row["protocol"])))
+    return sorted(
+        rows, key=lambda row: (_is_floor(row), _suite(row) != "", _is_timed(row), str(row["protocol"]))
+    )
 
 
 def _suite(row: Row) -> str:
     return row["suite"] if isinstance(row["suite"], str) else ""
+
+
+def _is_floor(row: Row) -> bool:
+    """Whether it is compared with the home's first weights."""
+    return str(row["role"]) == "floor"
 
 
 def _is_timed(row: Row) -> bool:
@@ -109,6 +117,7 @@ def _cells(row: Row) -> tuple[Cell, ...]:
     interval = _bounds(row, digits, unit)
     return (
         _suite(row) or "evaluation",
+        "first weights" if _is_floor(row) else "weights in use",
         str(row["protocol"]),
         "annotator's time" if _is_timed(row) else "J&F",
         formats.signed(_delta(row), digits) + unit,
@@ -166,7 +175,8 @@ def _tick(x: float, value: float, floor: float) -> Markup:
 
 def _interval(row: Row, low: float, middle: float, high: float, y: float) -> Markup:
     colour = COLOURS[_state(row)]
-    name = f"{row['protocol']}, {_suite(row)}" if _suite(row) else str(row["protocol"])
+    where = "since start" if _is_floor(row) else _suite(row)
+    name = f"{row['protocol']}, {where}" if where else str(row["protocol"])
     tip = element("title", f"{name}: {_delta(row):+.2f} ({_bounds(row, 2, '')})")
     return Markup("").join(
         [

@@ -134,6 +134,7 @@ class TestConfig:
         [
             {"tolerance": -1.0},
             {"retention_tolerance": math.nan},
+            {"floor_tolerance": -0.1},
             {"confidence": 1.0},
             {"resamples": 0},
             {"seconds_tolerance": -1.0},
@@ -264,3 +265,59 @@ class TestRetentionAndSeconds:
         assert rows[0]["suite"] is None and rows[1]["suite"] == "retention"
         assert (rows[0]["jf"], rows[0]["low"], rows[0]["high"], rows[0]["verdict"]) == (10, 10, 10, "passed")
         assert rows[1]["verdict"] == "failed" and rows[1]["allowed"] == 1.0
+
+
+class TestFloor:
+    """What many rounds may lose together on the retention set."""
+
+    evaluation = several("mask", *([50] * 6))
+
+    def kept(self, score: float) -> list[MetricRow]:
+        return [*self.evaluation, *several("mask", *([score] * 6), suite="retention")]
+
+    @pytest.mark.parametrize(("score", "promote"), [(68.2, True), (67.9, False)])
+    def test_a_small_fall_that_is_one_too_many_refuses(self, score, promote):
+        """The round's own fall is 0.5 points, within what is allowed."""
+        decision = decide(self.kept(score + 0.5), self.kept(score), primary="mask", start=self.kept(70))
+        assert decision.promote is promote
+        (floor,) = (one for one in decision.criteria if one.against == "start")
+        assert (floor.suite, floor.allowed, floor.passed) == ("retention", 2.0, promote)
+        assert (
+            f"{score - 70:+.2f} under 'mask' on the retention set against the weights this home began with"
+            in (decision.reason)
+        )
+
+    def test_ten_rounds_lose_no_more_than_the_floor(self):
+        start = champion = 70.0
+        for _ in range(10):
+            challenger = champion - 0.9
+            rows = (self.kept(champion), self.kept(challenger))
+            champion = (
+                challenger if decide(*rows, primary="mask", start=self.kept(start)).promote else champion
+            )
+        assert champion == pytest.approx(68.2)
+
+    def test_a_fall_since_the_start_has_an_interval(self):
+        unsure = [*self.evaluation, *several("mask", 50, 90, 50, 90, 50, 70, suite="retention")]
+        decision = decide(unsure, unsure, GateConfig(uncertain="refuse"), primary="mask", start=self.kept(68))
+        (floor,) = (one for one in decision.criteria if one.against == "start")
+        assert floor.low < -2 < floor.high and not floor.sure and not decision.promote
+
+    def test_only_jf_on_the_retention_set_is_compared_with_the_start(self):
+        timed = several("online", *([20] * 6), seconds=True)
+        decision = decide(self.kept(70), self.kept(70), primary="mask", start=[*self.kept(70), *timed])
+        assert [one.suite for one in decision.criteria if one.against == "start"] == ["retention"]
+
+    def test_other_objects_refuse(self):
+        start = several("mask", *([70] * 5), suite="retention")
+        decision = decide(self.kept(70), self.kept(70), primary="mask", start=start)
+        assert not decision.promote and "only one model was scored on v5/1" in decision.reason
+
+    def test_its_row_has_a_role_of_its_own(self):
+        decision = decide(self.kept(70), self.kept(69), primary="mask", start=self.kept(70))
+        rows = [one.to_row(round_id="r0001-p2", checkpoint_hash="abc") for one in decision.criteria]
+        assert [(row["role"], row["suite"], row["allowed"]) for row in rows] == [
+            ("gate", None, 0.0),
+            ("gate", "retention", 1.0),
+            ("floor", "retention", 2.0),
+        ]

@@ -18,6 +18,7 @@ GATE, VERIFIER = GateConfig(), VerifierConfig()
         f"r = ⌈{BOUNDARY_TOLERANCE} · √(height² + width²)⌉",
         f"`tolerance`: {GATE.tolerance:g} points",
         f"`retention_tolerance`: {GATE.retention_tolerance:g} point |",
+        f"`floor_tolerance`: {GATE.floor_tolerance:g} points |",
         f"`seconds_tolerance`: {GATE.seconds_tolerance:g} % of the champion's",
         f"drawn again with replacement {GATE.resamples} times",
         f"the middle {GATE.confidence:.0%}".replace("%", " %"),

@@ -13,10 +13,11 @@ from engine.judging.sets import judged_names
 from engine.machine import advance_round, open_round
 from engine.promotion import promote
 from engine.reporting import write_reports
-from engine.stages.base import Row, read_parts
+from engine.stages.base import Row, StageContext, read_parts
+from engine.stages.evaluate import evaluate_weights
 from model.files.checkpoints import save_checkpoint
 from model.network.sam2 import Sam2
-from storage.commits import Commit, read_commit
+from storage.commits import Commit, list_rounds, read_commit
 from tests.engine.conftest import MICRO
 
 
@@ -74,6 +75,44 @@ def test_the_catalog_holds_scores_of_the_frozen_set_alone(home: EngineHome) -> N
     rows = home.catalog.rows("metrics", round_id="r0002-p2")
     assert {row["role"] for row in rows} == {"base", "champion", "challenger"}
     assert not any(row["video_id"].startswith("drawn") for row in rows)
+
+
+def test_the_homes_first_weights_are_the_floor_and_scored_once(
+    home: EngineHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In rounds that begin with others; where they are the champion, its rows are theirs."""
+    first = list_rounds(home.store)[0].checkpoint_hash
+    known = read_commit(home.store, "r0001-p1", "evaluate")
+    assert known is not None
+    before = read_parts(home, known.files, "metrics").to_pylist()
+    scored: list[str] = []
+
+    def noted(context: StageContext, role: str, digest: str) -> list[Row]:
+        scored.append(role)
+        return evaluate_weights(context, role, digest)
+
+    monkeypatch.setattr("engine.stages.evaluate.evaluate_weights", noted)
+    opening = open_round(home, phase=1)
+    assert opening.checkpoint_hash != first
+    assert advance_round(home, opening.round_id).state == "done"
+    assert scored == ["champion", "challenger"]
+    commit = read_commit(home.store, opening.round_id, "evaluate")
+    assert commit is not None
+    rows = read_parts(home, commit.files, "metrics").to_pylist()
+    start = [row for row in rows if row["role"] == "start"]
+    champion = [row for row in before if row["checkpoint_hash"] == first and row["role"] == "champion"]
+    kept = [row for row in champion if row["suite"] == "retention" and row["seconds"] is None]
+    assert {row["checkpoint_hash"] for row in start} == {first}
+    assert [row | {"round_id": "", "role": ""} for row in start] == [
+        row | {"round_id": "", "role": ""} for row in kept
+    ]
+    floor = [row for row in rows if row["role"] == "floor"]
+    assert {(row["suite"], row["protocol"], row["allowed"]) for row in floor} == {
+        ("retention", "mask", 2.0),
+        ("retention", "3-click", 2.0),
+    }
+    page = write_reports(home, round_id=opening.round_id)[0].read_text(encoding="utf-8")
+    assert "first weights" in page and "since start" in page
 
 
 def test_reports_show_the_comparisons_and_decisions(home: EngineHome) -> None:
