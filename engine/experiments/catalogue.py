@@ -19,10 +19,10 @@ EXPERIMENTS: Mapping[str, tuple[Callable[..., Experiment], Mapping[Scale, Any]]]
             phases.PhasesExperiment,
             {"full": phases.FULL, "quick": phases.QUICK, "tiny": phases.TINY},
         ),
-        data.NAME: (data.DataExperiment, {"full": data.FULL, "quick": data.QUICK, "tiny": data.TINY}),
+        data.NAME: (data.DataExperiment, {"full": data.FULL, "quick": data.QUICK}),
         rounds.NAME: (
             rounds.RoundsExperiment,
-            {"full": rounds.FULL, "quick": rounds.QUICK, "tiny": rounds.TINY},
+            {"full": rounds.FULL, "quick": rounds.QUICK},
         ),
     }
 )

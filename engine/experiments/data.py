@@ -70,21 +70,6 @@ QUICK = DataSize(
     mined_masklets=4,
     lesson_frames=2,
 )
-TINY = DataSize(
-    drawn=2,
-    videos=1,
-    objects=1,
-    frames=4,
-    seeds=1,
-    steps=1,
-    evaluated=1,
-    side=64,
-    cells=False,
-    mined=1,
-    mined_masklets=2,
-    lesson_size=0,
-    lesson_frames=2,
-)
 
 
 class DataExperiment(BegunExperiment[DataSize]):

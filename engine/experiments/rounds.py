@@ -64,22 +64,6 @@ QUICK = RoundsSize(
     mined_masklets=3,
     judged=1,
 )
-TINY = RoundsSize(
-    rounds=2,
-    seeds=1,
-    videos=1,
-    objects=1,
-    drawn=1,
-    frames=4,
-    steps=1,
-    evaluated=1,
-    side=64,
-    cells=False,
-    mined=1,
-    mined_masklets=2,
-    lesson_size=0,
-    judged=0,
-)
 
 
 class RoundsExperiment(BegunExperiment[RoundsSize]):
