@@ -76,7 +76,7 @@ class ModelSettings(Section):
         "auto", description="Arithmetic of networks. auto: bfloat16 on CUDA, float32 elsewhere."
     )
     compile: bool = Field(
-        False, description="Compile networks with torch.compile (a minute at the start; pays on GPUs)."
+        False, description="Compile networks with torch.compile (a minute at the start; meant for GPUs)."
     )
     threads: int = Field(0, ge=0, description="CPU threads of torch. 0: torch's default.")
 

@@ -122,3 +122,37 @@ def test_training_goes_to_a_gpu_or_the_processor_unless_told(monkeypatch: pytest
     monkeypatch.setattr("model.runtime._is_there", lambda kind: kind in ("cpu", "mps"))
     assert training_device("auto").type == "cpu"
     assert training_device("mps").type == "mps"
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda", "nccl")])
+def test_processes_on_gpus_choose_nccl(device: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The choice alone: no process is started, and no GPU is needed."""
+    asked: list[str] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("torch.distributed.init_process_group", asked.append)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("atexit.register", lambda function: function)
+    ranks = join(torch.device(device))
+    assert asked == [backend]
+    assert (ranks.rank, ranks.world) == (1, 2)
+
+
+@pytest.mark.parametrize(("rank", "index"), [("0", 0), ("1", 1)])
+def test_each_process_of_a_machine_takes_its_own_gpu(
+    rank: str, index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[torch.device] = []
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", taken.append)
+    assert training_device() == torch.device("cuda", index) == taken[0]
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(TrainingError, match="More processes train on this machine than it has GPUs"):
+        training_device()

@@ -1,0 +1,1 @@
+"""How often the gate refuses a model that was over-fitted a little."""
