@@ -4,7 +4,7 @@ Each challenger is the packaged network (at half its size, to be quick) trained 
 25 steps at a rate. The gate sees eight other drawn clips as the evaluation set and the retention set as homes have it,
 and decides under each setting of `gate.uncertain`. The table says how much the challengers lost and how often they
 were refused: the gate's power against small falls. Of those that `mean` let through it says how many are surely worse
-by some criterion: its interval is all below zero, though within what is allowed. Takes about six minutes of one core.
+by some criterion: its interval is all below zero, though within what is allowed. Takes about four minutes of one core.
 """
 
 from __future__ import annotations
