@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,7 +25,7 @@ from model.training.data.sa1b import MOST_MASKS, Sa1bFolder
 from model.training.data.sav import SavFolder
 from model.training.data.videos import IndexedClips, VideoIndex
 from model.training.mixture import Source
-from model.training.synthetic import SyntheticClips
+from model.training.synthetic import PLOTS, SyntheticClips
 from model.training.textures import load_photographs
 
 __all__ = ["KINDS", "Kind", "SourceText", "check_mix", "parse_source", "read_text"]
@@ -182,13 +182,14 @@ def _open_drawn(text: SourceText, _augmentation: Augmentation) -> ClipSource:
         raise text.wrong("drawn clips have no place; write drawn:")
     surfaces = text.choice("surfaces", ("drawn", "photographs"))
     cells = text.number("cells", 0.3)
-    stride = text.count("stride", 1)
+    plot = text.choice("plot", ("any", *PLOTS))
+    drawn = SyntheticClips(cells=cells, plot=None if plot == "any" else plot, stride=text.count("stride", 1))
     if surfaces == "drawn":
-        return SyntheticClips(cells=cells, stride=stride)
+        return drawn
     natural = load_photographs("train")
     if not natural.images:
         raise text.wrong(f"there are no photographs ({'; '.join(natural.missing)})")
-    return SyntheticClips(cells=cells, photographs=natural.images, videos=natural.videos, stride=stride)
+    return replace(drawn, photographs=natural.images, videos=natural.videos)
 
 
 _FOLDERS_OPTIONS = ("names", "every")
@@ -207,7 +208,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             frames=1,
             objects=MOST_MASKS,
         ),
-        "drawn": Kind(_open_drawn, "drawn clips, without end", ("surfaces", "cells", "stride"), endless=True),
+        "drawn": Kind(
+            _open_drawn, "drawn clips, without end", ("surfaces", "cells", "plot", "stride"), endless=True
+        ),
     }
 )
 """What can be named, by the word before the colon."""

@@ -13,6 +13,7 @@ from model.training.data.sources import KINDS, check_mix, parse_source, read_tex
 from model.training.data.videos import IndexedClips
 from model.training.loader import SkippedClips
 from model.training.mixture import Mixture
+from model.training.synthetic import SyntheticClips
 from storage.videos import IngestLimits
 from tests.model.training.data.folders import write_davis, write_sa1b, write_sav, write_sav_val
 
@@ -53,11 +54,12 @@ def test_texts_are_taken_apart(
         ("sav:/nowhere", "'sav:/nowhere': there is no folder /nowhere"),
         ("drawn:/data", "drawn clips have no place"),
         ("drawn:?cells=many", "cells must be a number of at least 0, not 'many'"),
+        ("drawn:?plot=asway", "plot must be one of any, plain, .*, not 'asway'"),
         ("drawn:?stride=1.5", "stride must be a whole number of at least 1, not '1.5'"),
         ("sav:{folder}?masklets=human", "masklets must be one of manual, auto, both, not 'human'"),
         ("sav:{folder}", r"holds no <video>_manual.json"),
         ("mose:{folder}", "holds no folder of frames"),
-        ("mose:{folder}?every=0.5", "holds no folder of frames"),
+        ("mose:{folder}?every=0.5", "every must be a whole number of at least 1, not '0.5'"),
         ("sa1b:{folder}", "holds no <image>.json"),
     ],
 )
@@ -147,3 +149,9 @@ def test_pictures_beyond_the_limits_are_refused(
         source = parse_source(f"{kind}:{tmp_path}/{kind}")
         with pytest.raises(ClipError, match=why):
             source.clips.clip(0, np.random.default_rng(0), frames=1, objects=1, size=16)
+
+
+def test_drawn_clips_show_what_was_asked_for() -> None:
+    source = parse_source("drawn:?plot=away&cells=0&stride=3").clips
+    assert source == SyntheticClips(cells=0.0, plot="away", stride=3)
+    assert parse_source("drawn:").clips == SyntheticClips()
