@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ def _facts(recipe: Recipe) -> dict[str, Any]:
         "start": recipe.start,
         "stages": [stage.name for stage in recipe.stages],
         "steps": recipe.steps,
-        "data": list(recipe.data),
+        "data": list(recipe.texts),
         "needs": recipe.needs,
     }
 
@@ -64,7 +64,7 @@ def changed_recipe(name: str, changes: Changes) -> Recipe:
     recipe = load_recipe(name, changes.settings)
     data = [f"manifest:{changes.manifest}"] if changes.manifest else []
     if data or changes.data:
-        recipe = replace(recipe, data=(*data, *changes.data))
+        recipe = recipe.on(*data, *changes.data)
     return recipe if changes.steps is None else recipe.shortened(changes.steps)
 
 

@@ -16,6 +16,7 @@ from model.training.clips import ClipSource
 from model.training.data.sources import Kind, SourceText, read_text
 from model.training.distributed import training_device
 from model.training.mae.pictures import ClipPictures, FolderPictures, MixedPictures, Pictures
+from model.training.mixture import Source
 from model.training.recipe import Recipe
 from model.training.run import Progress, RecipeResult, pretrain_trunk, run_recipe
 
@@ -40,7 +41,7 @@ def run(home: EngineHome | None, asked: RecipeRun, *, progress: Progress | None 
     a LeakError. Raises TrainingError when the recipe needs data that was not named.
     """
     recipe = asked.recipe
-    if not recipe.data:
+    if not all(recipe.data_of(stage) for stage in recipe.stages):
         raise TrainingError(f"Recipe {recipe.name} needs data: {recipe.needs or '--data KIND:PLACE'}.")
     device = _device(home)
     if all(suits(recipe.side(stage)) for stage in recipe.stages):
@@ -50,7 +51,7 @@ def run(home: EngineHome | None, asked: RecipeRun, *, progress: Progress | None 
             raise TrainingError(f"Recipe {recipe.name} trains a fresh trunk; it starts from no weights.")
         return pretrain_trunk(
             recipe,
-            open_pictures(home, recipe.data),
+            open_pictures(home, recipe.texts),
             out_dir=asked.out_dir,
             seed=asked.seed,
             device=device,
@@ -59,7 +60,8 @@ def run(home: EngineHome | None, asked: RecipeRun, *, progress: Progress | None 
         )
     return run_recipe(
         recipe,
-        open_sources(home, recipe.data, augmentation=recipe.augmentation),
+        _opened(home, recipe, recipe.data),
+        own_sources={stage.name: _opened(home, recipe, stage.data) for stage in recipe.stages if stage.data},
         out_dir=asked.out_dir,
         seed=asked.seed,
         start=asked.start,
@@ -67,6 +69,10 @@ def run(home: EngineHome | None, asked: RecipeRun, *, progress: Progress | None 
         tensorboard=asked.tensorboard,
         progress=progress,
     )
+
+
+def _opened(home: EngineHome | None, recipe: Recipe, texts: Sequence[str]) -> list[Source]:
+    return open_sources(home, texts, augmentation=recipe.augmentation)
 
 
 def open_pictures(home: EngineHome | None, texts: Sequence[str]) -> Pictures:

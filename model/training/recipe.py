@@ -64,6 +64,7 @@ class Stage:
     image_size: int | None  # pixels; None: the recipe's
     config: TrainConfig
     spread: bool = False
+    data: tuple[str, ...] = ()  # sources of its own; empty: the recipe's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,20 @@ class Recipe:
     def steps(self) -> int:
         """Optimiser steps of all stages."""
         return sum(stage.config.steps for stage in self.stages)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The sources of all stages, each once, in order."""
+        return tuple(dict.fromkeys(text for stage in self.stages for text in self.data_of(stage)))
+
+    def data_of(self, stage: Stage) -> tuple[str, ...]:
+        """The sources of a stage."""
+        return stage.data or self.data
+
+    def on(self, *data: str) -> Recipe:
+        """The same with all stages on other data."""
+        stages = tuple(replace(stage, data=()) for stage in self.stages)
+        return replace(self, data=data, stages=stages)
 
     def side(self, stage: Stage) -> int:
         """Side of a stage's images in pixels."""
@@ -175,7 +190,7 @@ def _parsed(text: str, where: str) -> dict[str, Any]:
 _TRAIN = tuple(item.name for item in fields(TrainConfig))
 _TOP = tuple(item.name for item in fields(Recipe) if item.name != "stages")
 _TABLES = ("train", "stages", "mae", "augmentation")
-_STAGE = ("name", "image_size", "spread")
+_STAGE = ("name", "image_size", "spread", "data")
 
 
 def _apply(table: dict[str, Any], key: str, value: Any) -> None:

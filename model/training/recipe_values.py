@@ -110,7 +110,7 @@ def dump(recipe: Recipe) -> str:
             lines += ["", f"[{name}]", *_lines(_plain(table))]
     lines += ["", "[train]", *_lines(shared)]
     for stage, config in zip(recipe.stages, configs, strict=True):
-        shape = {key: value for key, value in _plain(stage).items() if key != "config"}
+        shape = {key: value for key, value in _plain(stage).items() if key != "config" and value != ()}
         own = {key: value for key, value in config.items() if key not in shared}
         lines += ["", "[[stages]]", *_lines({**shape, **own})]
     return "\n".join(lines) + "\n"

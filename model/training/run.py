@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -56,6 +57,7 @@ def run_recipe(
     sources: Sequence[Source],
     *,
     out_dir: Path,
+    own_sources: Mapping[str, Sequence[Source]] = MappingProxyType({}),
     seed: int = 0,
     start: Path | None = None,
     device: str | torch.device = "cpu",
@@ -66,12 +68,14 @@ def run_recipe(
     """Trains through the stages of a "segment" recipe; the weights are in `out_dir/checkpoint.safetensors`.
 
     Each stage keeps states and curve in `out_dir/STAGE` (in `out_dir` where there is one stage only), so that a
-    killed run goes on where it was. `seed` is added to the stages' own. `start` replaces the recipe's starting
+    killed run goes on where it was. `own_sources` are those of stages, by name, that do not draw from `sources`. `seed`
+    is added to the stages' own. `start` replaces the recipe's starting
     weights. Raises `TrainingError` when `out_dir` holds a run of another recipe or start.
     """
     weights = start or starting_weights(recipe)
     _remember(recipe, out_dir, seed, weights)
-    model = _fresh(recipe, sources, seed) if weights is None else _started(recipe, weights)
+    first = own_sources.get(recipe.stages[0].name, sources)
+    model = _fresh(recipe, first, seed) if weights is None else _started(recipe, weights)
     size = recipe.image_size or (sam2_config(recipe.size) if weights is None else model.config).image_size
     rows: list[Row] = []
     for stage in recipe.stages:
@@ -81,7 +85,7 @@ def run_recipe(
             spread_candidates(model, torch.Generator().manual_seed(seed))
         result = train(
             model,
-            stage_mixture(recipe, sources, config, size=model.image_size),
+            stage_mixture(recipe, own_sources.get(stage.name, sources), config, size=model.image_size),
             config,
             out_dir=_folder(recipe, stage, out_dir),
             tensorboard=tensorboard,
@@ -220,7 +224,7 @@ def _folder(recipe: Recipe, stage: Stage, out_dir: Path) -> Path:
 def _facts(recipe: Recipe, seed: int) -> dict[str, str]:
     """What the weights say about where they come from."""
     facts = {"recipe": recipe.name, "seed": str(seed), "steps": str(recipe.steps)}
-    return {**facts, "data": " ".join(recipe.data)} if recipe.data else facts
+    return {**facts, "data": " ".join(recipe.texts)} if recipe.texts else facts
 
 
 def _told(progress: Progress | None, stage: Stage) -> Callable[[Row], None] | None:

@@ -13,6 +13,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -26,7 +27,7 @@ from model.training.data.sav import SavFolder
 from model.training.data.videos import IndexedClips, VideoIndex
 from model.training.mixture import Source
 from model.training.synthetic import PLOTS, SyntheticClips
-from model.training.textures import load_photographs
+from model.training.textures import Photographs, default_cache, load_photographs
 
 __all__ = ["KINDS", "Kind", "SourceText", "check_mix", "parse_source", "read_text"]
 
@@ -186,10 +187,16 @@ def _open_drawn(text: SourceText, _augmentation: Augmentation) -> ClipSource:
     drawn = SyntheticClips(cells=cells, plot=None if plot == "any" else plot, stride=text.count("stride", 1))
     if surfaces == "drawn":
         return drawn
-    natural = load_photographs("train")
+    natural = _natural(default_cache())
     if not natural.images:
         raise text.wrong(f"there are no photographs ({'; '.join(natural.missing)})")
     return replace(drawn, photographs=natural.images, videos=natural.videos)
+
+
+@cache
+def _natural(_folder: Path) -> Photographs:
+    """The photographs to train on, held once however many sources draw from them."""
+    return load_photographs("train")
 
 
 _FOLDERS_OPTIONS = ("names", "every")

@@ -134,6 +134,17 @@ def test_stages_take_what_all_say_and_change_it(mine: Path) -> None:
     assert (two.config.steps, two.config.lr, recipe.side(two)) == (30, 2e-3, 64)
 
 
+def test_a_stage_may_have_data_of_its_own_until_a_user_says_other_data(mine: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(mine, ['two.data=["sav:/data", "home:"]'])
+    assert [recipe.data_of(stage) for stage in recipe.stages] == [("drawn",), ("sav:/data", "home:")]
+    assert recipe.texts == ("drawn", "sav:/data", "home:")
+    written = tmp_path / "mine.toml"
+    written.write_text(recipe.to_toml())
+    assert load_recipe(written) == recipe
+    for other in (recipe.on("davis:/data"), load_recipe(written, ['data=["davis:/data"]'])):
+        assert other.texts == ("davis:/data",)
+
+
 def test_a_setting_holds_for_all_stages_or_for_one(mine: Path) -> None:
     recipe = load_recipe(mine, ["lr=0.5", "one.warmup=3", "image_size=96", "start=packaged"])
     assert [stage.config.lr for stage in recipe.stages] == [0.5, 0.5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from model.files.checkpoints import (
     read_info,
     save_checkpoint,
 )
+from model.training.clips import Clip
 from model.training.mae.pictures import ClipPictures
 from model.training.mixture import Source
 from model.training.recipe import RECIPES, Recipe, Stage, load_recipe
@@ -129,6 +131,26 @@ def test_stages_go_on_from_each_other_and_a_killed_run_from_where_it_was(
     resumed = run(recipe, tmp_path / "cut")
     assert checkpoint_hash(resumed.checkpoint) == checkpoint_hash(whole.checkpoint)
     assert not same(weights(tmp_path / "whole" / "one" / "checkpoint.safetensors"), weights(whole.checkpoint))
+
+
+def test_a_stage_may_have_data_of_its_own(tmp_path: Path, tiny_weights: Path) -> None:
+    class Counted(SquareClips):
+        drawn = 0
+
+        def clip(self, *args: Any, **options: Any) -> Clip:
+            self.drawn += 1
+            return super().clip(*args, **options)
+
+    config = replace(MASKS.stages[0].config, steps=1)
+    stages = (Stage("one", 32, config), Stage("two", 32, config, data=("drawn:",)))
+    recipe = Recipe(name="two", stages=stages, start=str(tiny_weights), data=("home:",))
+    shared, own = Counted(), Counted()
+    result = run_recipe(
+        recipe, [Source("shared", shared)], own_sources={"two": [Source("own", own)]}, out_dir=tmp_path
+    )
+    assert shared.drawn == own.drawn > 0
+    info = read_info(result.checkpoint)
+    assert info is not None and info.extra["data"] == "home: drawn:"
 
 
 def test_seeds_are_added_to_the_stages(tmp_path: Path, tiny_weights: Path) -> None:
