@@ -90,7 +90,7 @@ def test_waiting_outlasts_a_site_that_is_down(
             raise SiteError("Label Studio does not answer.")
 
     monkeypatch.setattr(round_command, "POLL_PEOPLE_S", 0.0)
-    monkeypatch.setattr(round_command, "_conclude", lambda standing: round_command.WAITING)
+    monkeypatch.setattr(round_command, "_conclude", lambda *_: round_command.WAITING)
     with pytest.raises(SiteError):
         round_command._until_closed(home, opening, run, wait=False)
     calls.clear()
