@@ -193,7 +193,7 @@ def _bring(home: EngineHome, masks: FoundMasks, video: Video, *, replace: bool, 
 
 def _check_split(video: Video) -> None:
     if video.split not in EVALUATION_SPLITS:
-        what = "kept out" if video.split not in ("train",) else "a training video"
+        what = "kept out" if video.split != "train" else "a training video"
         raise RoundError(
             f"{video.name} is {what}: only videos taken in with --eval or --retention have references, for what "
             "a model is judged on must not be what it learns from."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.new_domain import Adapted, adapt
+from benchmarks.new_domain.__main__ import Adapted, adapt
 from model.files.checkpoints import checkpoint_hash, default_checkpoint
 from model.training.clips import TrainingVideo
 from model.training.synthetic import SyntheticClips
