@@ -7,6 +7,7 @@ without it a process is alone. Processes talk by NCCL on CUDA and by gloo elsewh
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,9 @@ def join(device: torch.device) -> Ranks:
             f"Several processes train together on CUDA or the CPU only, not on {device.type}."
         )
     if not dist.is_initialized():
+        # Its functions keep the group of the moment they are first imported as a default. Imported later, by the
+        # optimiser say, they would keep ours, and its threads, beyond the interpreter's end, which aborts at times.
+        importlib.import_module("torch.distributed.nn")
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(dist.destroy_process_group)
     return Ranks(dist.get_rank(), dist.get_world_size(), device)

@@ -336,6 +336,15 @@ class AnnotationPage(LabelingPage):
         )
         return np.frombuffer(base64.b64decode(packed), np.uint8).reshape(self.size).astype(np.bool_)
 
+    def check_painted(self, expected: BoolMask) -> None:
+        """The open page shows exactly this mask."""
+        painted = self.painted()
+        different = int((painted ^ expected).sum())
+        assert different == 0, (
+            f"page {self.number + 1} paints {int(painted.sum())} pixels where {int(expected.sum())} are expected; "
+            f"{different} differ"
+        )
+
     def wait_until_painted(self) -> None:
         """Wait until the canvases of the open page hold what the store says they should."""
         self.wait_for(

@@ -45,7 +45,7 @@ def test_whatever_dies_nothing_is_lost_or_doubled(workplace: Workplace, clip: Ca
     page.wait_until_saved()
     page.command("p")
     page.turn_to(0)
-    assert (page.painted() == first).all()
+    page.check_painted(first)
     shown = shown_masks(page)
     page.submit()
     kill(workplace, LABEL_STUDIO, MODEL_SERVER)

@@ -72,6 +72,15 @@ def assert_equal_weights(folder: Path, alone: TrainResult) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are read from /proc")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_no_thread_of_the_group_is_left_when_the_interpreter_ends(two_ranks: Path, rank: int) -> None:
+    threads = (two_ranks / f"threads-{rank}.txt").read_text()
+    assert "python" in threads
+    assert "gloo" not in threads, "one that frees a tensor after the interpreter's end aborts the process"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["line", "parts"])
 def test_two_processes_learn_what_one_learns(two_ranks: Path, tmp_path: Path, run: str) -> None:
     alone = learn(tmp_path, RUN, Line())
