@@ -106,9 +106,23 @@ class LabelingPage:
         """Click beside everything, so that keys are heard again."""
         self.page.evaluate("() => document.activeElement?.blur()")
 
-    def wait_for(self, condition: str, argument: Any = None) -> None:
-        """Wait until a condition in JavaScript, an arrow function, holds."""
-        self.page.wait_for_function(condition, arg=argument)
+    def wait_for(self, condition: str, argument: Any = None) -> Any:
+        """Wait until a condition in JavaScript, an arrow function, holds; returns its value.
+
+        The condition may be asynchronous; Playwright's own wait takes the promise of one for its value.
+        """
+        return self.page.evaluate(
+            f"""async ([argument, patience]) => {{
+                const condition = {condition};
+                for (const end = Date.now() + patience; Date.now() < end;) {{
+                    const value = await condition(argument);
+                    if (value) return value;
+                    await new Promise(done => setTimeout(done, 50));
+                }}
+                throw new Error('waited in vain for ' + condition);
+            }}""",
+            [argument, PATIENCE_MS],
+        )
 
     def wait_until_saved(self) -> None:
         """Wait for the draft that holds the last act; Label Studio saves within five seconds."""
@@ -189,7 +203,7 @@ class AnnotationPage(LabelingPage):
     def __init__(self, person: Person) -> None:
         super().__init__(person)
         self._wait_for_frames()
-        self.wait_until_painted()
+        self.painted()
 
     def switch_on_assistance(self) -> None:
         """Switch on both toggles at the bottom, as a new annotator does once per browser."""
@@ -229,7 +243,7 @@ class AnnotationPage(LabelingPage):
                     f"here => {IMAGE}.currentImage !== here", arg=here, timeout=KEY_MS
                 )
         self.wait_for(f"() => {IMAGE}.currentImageEntity.imageLoaded")
-        self.wait_until_painted()
+        self.painted()
 
     def click(self, x: float, y: float, *, positive: bool = True) -> Point:
         """Click, or Alt+click; returns the point that was sent. A first click selects a mask that is in the way."""
@@ -299,7 +313,7 @@ class AnnotationPage(LabelingPage):
         before = self.page.evaluate(f"() => {ONE}.history.undoIdx")
         self.page.keyboard.press("Control+z")
         self.wait_for(f"before => {ONE}.history.undoIdx < before", before)
-        self.wait_until_painted()
+        self.painted()
 
     def masks(self) -> dict[int, BoolMask]:
         """The masks of all pages as somebody who turns to them will see them: the union of a page's regions.
@@ -317,16 +331,34 @@ class AnnotationPage(LabelingPage):
         return found
 
     def painted(self) -> BoolMask:
-        """The pixels that the open page really shows as mask, read from its canvases."""
-        self.wait_until_painted()
-        packed = self.page.evaluate(
-            f"""() => {{
-                const image = {IMAGE}, width = image.naturalWidth, height = image.naturalHeight;
+        """The pixels that the open page shows as mask, read from its canvases once they hold what its store says."""
+        packed = self.wait_for(
+            f"""async () => {{
+                const image = {IMAGE};
+                if (!image?.currentImageEntity?.imageLoaded || Htx.awaitingSuggestions) return null;
+                const regions = image.regs.filter(region => region.type === 'bitmaskregion');
+                const pictures = await Promise.all(regions.map(async region => {{
+                    if (!region.imageDataURL) return null;
+                    const picture = new window.Image();
+                    picture.src = region.imageDataURL;
+                    await picture.decode();
+                    return picture;
+                }}));
+                const width = image.naturalWidth, height = image.naturalHeight;
+                const read = canvas => canvas.getContext('2d').getImageData(0, 0, width, height).data;
                 const bits = new Uint8Array(width * height);
-                for (const region of image.regs.filter(region => region.type === 'bitmaskregion' && !region.hidden)) {{
-                    const canvas = region.offscreenCanvasRef;
-                    const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;
-                    for (let i = 0; i < bits.length; i++) if (pixels[4 * i + 3] > 127) bits[i] = 1;
+                for (const [index, region] of regions.entries()) {{
+                    if (!region.offscreenCanvasRef) return null;
+                    const shown = read(region.offscreenCanvasRef);
+                    if (pictures[index]) {{
+                        const canvas = new OffscreenCanvas(width, height);
+                        canvas.getContext('2d').drawImage(pictures[index], 0, 0);
+                        const wanted = read(canvas);
+                        for (let i = 3; i < wanted.length; i += 4)
+                            if ((wanted[i] > 127) !== (shown[i] > 127)) return null;
+                    }}
+                    if (region.hidden) continue;
+                    for (let i = 0; i < bits.length; i++) if (shown[4 * i + 3] > 127) bits[i] = 1;
                 }}
                 let text = '';
                 for (let i = 0; i < bits.length; i += 8192)
@@ -345,35 +377,13 @@ class AnnotationPage(LabelingPage):
             f"{different} differ"
         )
 
-    def wait_until_painted(self) -> None:
-        """Wait until the canvases of the open page hold what the store says they should."""
-        self.wait_for(
-            f"""async () => {{
-                const image = {IMAGE};
-                if (!image?.currentImageEntity?.imageLoaded || Htx.awaitingSuggestions) return false;
-                for (const region of image.regs.filter(region => region.type === 'bitmaskregion')) {{
-                    if (!region.imageDataURL) continue;
-                    const told = new window.Image();
-                    told.src = region.imageDataURL;
-                    await told.decode();
-                    const [width, height] = [told.naturalWidth, told.naturalHeight];
-                    const canvas = new OffscreenCanvas(width, height), context = canvas.getContext('2d');
-                    context.drawImage(told, 0, 0);
-                    const wanted = context.getImageData(0, 0, width, height).data;
-                    const shown = region.offscreenCanvasRef.getContext('2d').getImageData(0, 0, width, height).data;
-                    for (let i = 3; i < wanted.length; i += 4) if ((wanted[i] > 127) !== (shown[i] > 127)) return false;
-                }}
-                return true;
-            }}"""
-        )
-
     def take(self, tool: Tool) -> None:
         """Choose a tool by its key."""
         key, name = TOOLS[tool]
         self.leave_fields()
         while self._tool() != name:  # keys are deaf for a moment while the toolbar is drawn anew
             self.page.keyboard.press(key)
-            self.page.wait_for_function("() => new Promise(done => setTimeout(() => done(true), 50))")
+            self.page.evaluate("() => new Promise(done => setTimeout(done, 50))")
 
     def _tool(self) -> str | None:
         name = self.page.evaluate(f"() => {IMAGE}.getToolsManager().findSelectedTool()?.fullName")
@@ -387,7 +397,7 @@ class AnnotationPage(LabelingPage):
         self.wait_for(
             f"before => JSON.stringify({ONE}.serializeAnnotation()) !== before && !{ONE}.isDrawing", before
         )
-        self.wait_until_painted()
+        self.painted()
 
     def _revision(self) -> str:
         return str(self.page.evaluate(f"() => JSON.stringify({ONE}.serializeAnnotation())"))
@@ -428,7 +438,7 @@ class AnnotationPage(LabelingPage):
             act()
         response = caught.value
         assert response.ok, response.text()
-        self.wait_until_painted()
+        self.painted()
         sent = json.loads(response.request.post_data or "{}")
         return dict(sent["context"]["result"][0])  # with a label selected, a click comes twice
 
