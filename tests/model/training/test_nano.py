@@ -45,4 +45,4 @@ def test_packaged_weights_are_small_and_say_where_they_come_from() -> None:
     assert path.stat().st_size < 20 * MEBIBYTE
     info = read_info(path)
     assert info is not None
-    assert info.extra["recipe"] == "model.training.nano"
+    assert info.extra["recipe"] == "nano"
