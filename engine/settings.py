@@ -164,7 +164,7 @@ class EvaluateSettings(Section):
         ("mask", "3-click"), min_length=1, description="Prompts on the first frame: mask, box, N-click."
     )
     retention_clips: int = Field(
-        4, ge=0, description="Drawn clips in the retention set, which shows what a new model has forgotten."
+        12, ge=0, description="Drawn clips in the retention set, which shows what a new model has forgotten."
     )
     online_objects: int = Field(
         5,

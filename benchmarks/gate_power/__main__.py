@@ -31,8 +31,9 @@ from qa.gate import UNCERTAIN, GateConfig, GateDecision, decide
 from qa.metric_rows import RETENTION, MetricRow
 
 RATES = (2e-5, 5e-5, 1e-4, 2e-4)
-STEPS, SIDE, EVALUATED, KEPT = 25, 128, 8, 4
+STEPS, SIDE, EVALUATED = 25, 128, 8
 SETTINGS = EvaluateSettings(protocols=("mask", "3-click"), online_objects=0)
+KEPT = SETTINGS.retention_clips
 SESSION = SessionConfig(fill_hole_area=0)
 
 

@@ -38,7 +38,7 @@ failure_share = 0.5
 max_masklets = 24
 
 [evaluate]
-retention_clips = 2
+retention_clips = 6
 online_objects = 2
 
 [retrain]
