@@ -42,9 +42,8 @@ def test_whatever_dies_nothing_is_lost_or_doubled(workplace: Workplace, clip: Ca
     kill(workplace, MODEL_SERVER)
     page.brush([cells.middle(3), cells.box(3)[:2]])
     kill(workplace, LABEL_STUDIO)
-    page.brush(
-        [cells.middle(3), cells.box(3)[2:]]
-    )  # a page that could not save tries again with the next act
+    # A page that could not save tries again with the next act.
+    page.brush([cells.middle(3), cells.box(3)[2:]])
     page.wait_until_saved()
     page.command("p")
     page.turn_to(0)
@@ -66,9 +65,8 @@ def test_whatever_dies_nothing_is_lost_or_doubled(workplace: Workplace, clip: Ca
     assert all(workplace.home.inbox.conflicts(workplace.round_id, desk) == {} for desk in DESKS)
     tickets = published_tickets(workplace)
     assert len(tickets) == len(set(tickets)) == 3
-    anna.complaints = [
-        text for text in anna.complaints if text != "Failed to fetch"
-    ]  # what was saved in vain
+    # Her page asked in vain while the site was down; no other complaint is forgiven.
+    anna.complaints = [text for text in anna.complaints if text != "Failed to fetch"]
 
 
 def round_with_kills(workplace: Workplace, moments: random.Random, *, code: int = WAITING) -> None:

@@ -92,7 +92,7 @@ def test_phase_2_carries_masks_on(workplace: Workplace, cells: Clip, frames: tup
     page.wait_until_saved()
     kept = page.painted()
     page.command("p")
-    assert (page.painted() == kept).all(), "what the person corrected stays"
+    page.check_painted(kept)  # what the person corrected stays
     shown = shown_masks(page)
     page.submit()
     workplace.round(2)
