@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -301,6 +302,20 @@ def migrate(url: str) -> str:
 def test_many_may_migrate_at_once(url: str):
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(migrate, [url] * 4)) == ["ok"] * 4
+
+
+def test_a_new_file_that_another_writes_to_is_waited_for(tmp_path: Path):
+    file = tmp_path / "catalog.sqlite"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE anything (x)")
+    other.execute(
+        "BEGIN IMMEDIATE"
+    )  # outside of WAL mode, which SQLite refuses to enter now, without waiting
+    done = threading.Timer(0.3, other.execute, ["COMMIT"])
+    done.start()
+    assert migrate(f"sqlite:///{file}") == "ok"
+    done.join()
+    other.close()
 
 
 def test_a_newer_catalog_is_refused(catalog: Catalog, url: str):
