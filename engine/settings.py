@@ -128,10 +128,10 @@ class RetrainSettings(Section):
     enabled: bool = Field(
         True, description="Whether rounds retrain at all. Off: they collect data with the weights they have."
     )
-    steps: int = Field(150, gt=0, description="Optimiser steps.")
+    steps: int = Field(100, gt=0, description="Optimiser steps.")
     frames: int = Field(4, gt=1, description="Frames in a training clip.")
     objects: int = Field(3, gt=0, description="Masklets in a training clip at most.")
-    clips_per_step: int = Field(1, gt=0, description="Clips an optimiser step sees.")
+    clips_per_step: int = Field(4, gt=0, description="Clips an optimiser step sees.")
     lr: float = Field(1e-4, gt=0, description="Peak learning rate of all but the image encoder.")
     encoder_lr: float = Field(5e-5, ge=0, description="Peak learning rate of the image encoder.")
     warmup: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
@@ -141,7 +141,7 @@ class RetrainSettings(Section):
         lt=1,
         description="Share of steps with prompts of every kind, so that no skill is forgotten.",
     )
-    synthetic_share: float = Field(0.25, ge=0, lt=1, description="Share of drawn clips in those steps.")
+    synthetic_share: float = Field(0.75, ge=0, lt=1, description="Share of drawn clips in those steps.")
     image_size: int = Field(
         0, ge=0, description="Input side while training; smaller is faster. 0: the model's."
     )

@@ -46,6 +46,7 @@ SENTENCES = {
     "phase.",
     "data": "Equal training without and with each phase's masklets: what their data is worth in J&F.",
     "rounds": "Rounds of the whole loop against rounds without retraining: whether the loop pays, and by how much.",
+    "colonies": "The same rounds on a kind of video that the packaged weights have never seen: growing colonies.",
 }
 
 

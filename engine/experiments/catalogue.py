@@ -24,6 +24,10 @@ EXPERIMENTS: Mapping[str, tuple[Callable[..., Experiment], Mapping[Scale, Any]]]
             rounds.RoundsExperiment,
             {"full": rounds.FULL, "quick": rounds.QUICK},
         ),
+        rounds.COLONIES: (
+            rounds.ColoniesExperiment,
+            {"full": rounds.FULL_COLONIES, "quick": rounds.QUICK_COLONIES},
+        ),
     }
 )
 """Class and sizes of each."""

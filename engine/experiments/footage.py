@@ -16,13 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import EngineError
+from engine.experiments.colonies import ColonyClips
 from engine.home import EngineHome
 from engine.samples import FPS, Sample, SamplesError, load_samples
+from model.training.clips import ClipSource
 from model.training.synthetic import SyntheticClips
 from storage.masks import Rle, empty
 from storage.videos import Video
 
 Purpose = Literal["annotate", "measure", "evaluate"]
+DrawnKind = Literal["things", "colonies"]
+"""`things` are drawn like training clips are, `colonies` like none of them (`engine.experiments.colonies`)."""
 
 DRAWN_SEEDS: Mapping[Purpose, int] = {"annotate": 31_001, "measure": 31_002, "evaluate": 31_003}
 """A stream of drawn videos for each purpose; training draws its own clips from other seeds."""
@@ -39,6 +43,12 @@ class Reel:
     frames: int
     side: int
     objects: int
+    kind: DrawnKind = "things"
+
+    @property
+    def clips(self) -> ClipSource:
+        """Where they are drawn."""
+        return ColonyClips() if self.kind == "colonies" else SyntheticClips()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ def _take_one(home: EngineHome, purpose: Purpose, number: int, reel: Reel) -> Vi
     if known is not None:
         return known
     rng = np.random.default_rng([DRAWN_SEEDS[purpose], number])
-    clip = SyntheticClips().clip(number, rng, frames=reel.frames, objects=reel.objects, size=reel.side)
+    clip = reel.clips.clip(number, rng, frames=reel.frames, objects=reel.objects, size=reel.side)
     film = home.path / "films" / f"{name}.mp4"
     write_film(film, clip.images, fps=round(FPS))
     outcome = home.library.ingest(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from engine.experiments.base import Experiment, ExperimentError, Place, results
+from engine.experiments.catalogue import EXPERIMENTS
 from engine.experiments.data import START, TRAINED, DataExperiment
 from engine.experiments.footage import truth_of_frame
 from engine.experiments.phases import PhasesExperiment, last_masks
@@ -44,6 +45,11 @@ PEOPLE_ASSUMED = (
 VIDEOS_ASSUMED = (
     "Videos are drawn clips, whose truth is exact, and windows of one movie of nuclei, whose references are a "
     "machine's. Both are small and short beside natural video; the windows share one movie."
+)
+
+COLONIES_ASSUMED = (
+    "Videos are drawn films of rods that grow and push each other, whose truth is exact: simpler than real colonies "
+    "(no divisions, nothing out of focus), and like nothing that the packaged weights were trained on."
 )
 
 
@@ -91,7 +97,7 @@ def _write_page(place: Place, name: str, section: Section) -> Path:
     from qa.experiments.page import read_section, render, write_section
 
     write_section(section, place.folder / name / "section.json")
-    kept = [place.folder / each / "section.json" for each in ("phases", "data", "rounds")]
+    kept = [place.folder / each / "section.json" for each in EXPERIMENTS]
     sections = [read_section(path) for path in kept if path.is_file()]
     page = place.folder / PAGE
     title = "Does the engine pay?"
@@ -290,23 +296,25 @@ def _rounds(experiment: RoundsExperiment, done: Mapping[str, UnitResult], versio
         training_s=float(np.mean([result.measured.get("retrain_s", 0.0) for result in loops])),
     )
     size = experiment.size
+    new = size.kind == "colonies"
     section = found_by.section(
         found,
+        name=experiment.name,
+        title=found_by.TITLE + (", on a kind of video that is new to the weights" if new else ""),
         about=(
-            f"{size.rounds} rounds of phase 3 on {size.videos} videos each, {size.objects} objects a video, once with "
-            f"{size.steps} steps of retraining after each round and once with the weights left as they were; the same "
-            f"videos, seeds and people, {found.seeds} times. The first round is the same in both."
+            f"{size.rounds} rounds of phase 3 on {size.videos} videos each, {size.objects} objects a video, once "
+            f"with retraining after each ({size.steps} steps of {plural(size.clips, 'clip')}) and once with the "
+            f"weights left as they were; the same videos, seeds and people, {found.seeds} times. The first round is "
+            "the same in both."
         ),
-        strips=(),
         assumptions=(
             *PEOPLE_ASSUMED,
             "Cost is people's time only; what the machine takes for retraining stands apart.",
-            "Few rounds on few videos: the network is already trained, so what is left to gain is small and noisy.",
-            VIDEOS_ASSUMED,
+            COLONIES_ASSUMED if new else VIDEOS_ASSUMED,
         ),
         versions=versions,
     )
-    return Found(found.to_json(), section, {"rounds": found_by.figure(found)})
+    return Found(found.to_json(), section, {experiment.name: found_by.figure(found)})
 
 
 def _costs(experiment: RoundsExperiment, done: Mapping[str, UnitResult]) -> Iterator[dict[str, Any]]:

@@ -2,27 +2,29 @@
 
 Both arms turn rounds of phase 3 in homes of their own, with the same videos, seeds and people; one retrains after
 every round and works on with the new weights if the gate lets them pass, the other keeps those it began with. The
-first round is the same in both: nothing has been retrained yet.
+first round is the same in both: nothing has been retrained yet. `rounds` turns them on videos of the kinds that the
+packaged weights were made for, `colonies` on a kind that they have never seen.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from engine.experiments.base import Place
 from engine.experiments.begun import SECONDS_PER_ROUND_FRAME, SECONDS_PER_STEP, BegunExperiment
-from engine.experiments.footage import Reel
+from engine.experiments.footage import DrawnKind, Reel
 from engine.experiments.turning import ArmHome, round_result, turn_round
 from engine.experiments.units import Unit, UnitResult
 from engine.home import EngineHome
 
 NAME = "rounds"
+COLONIES = "colonies"
 LOOP, STILL = "loop", "still"
 ARMS = (LOOP, STILL)
 PHASE = 3
 SECONDS_PER_JUDGED = 3.5
 SECONDS_PER_SCORED_FRAME = 0.3
-"""Of one core: for a clip or object of `judged`, and for a frame of the frozen set, with nano."""
+"""Of one core: for a retention clip or timed object, and for a frame of the frozen set, with nano."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,9 @@ class RoundsSize:
     """How much is done.
 
     rounds, seeds: of each arm. videos, objects: planned by each round. drawn: videos to annotate beside the windows
-    of cells. evaluated: drawn videos of the frozen set, with the CHO movie if there are cells. judged: clips of the
-    retention set, and objects whose correction is timed.
+    of cells. evaluated: drawn videos of the frozen set, with the CHO movie if there are cells. steps, clips,
+    lesson_size: of each retraining. retention: clips of the retention set. timed: objects of each set whose correction
+    is timed.
     """
 
     rounds: int
@@ -46,11 +49,14 @@ class RoundsSize:
     cells: bool = True
     mined: int = 1
     mined_masklets: int = 8
-    lesson_size: int = 128
-    judged: int = 4
+    clips: int = 4
+    lesson_size: int = 0
+    retention: int = 12
+    timed: int = 5
+    kind: DrawnKind = "things"
 
 
-FULL = RoundsSize(rounds=4, seeds=2, videos=4, objects=2, drawn=8, frames=16, steps=60, evaluated=3)
+FULL = RoundsSize(rounds=4, seeds=2, videos=4, objects=2, drawn=8, frames=16, steps=40, evaluated=3)
 QUICK = RoundsSize(
     rounds=2,
     seeds=1,
@@ -62,8 +68,12 @@ QUICK = RoundsSize(
     evaluated=1,
     mined=1,
     mined_masklets=3,
-    judged=1,
+    clips=1,
+    retention=1,
+    timed=1,
 )
+FULL_COLONIES = replace(FULL, drawn=16, evaluated=6, cells=False, kind="colonies")
+QUICK_COLONIES = replace(QUICK, cells=False, kind="colonies")
 
 
 class RoundsExperiment(BegunExperiment[RoundsSize]):
@@ -100,20 +110,21 @@ class RoundsExperiment(BegunExperiment[RoundsSize]):
     def sentence(self) -> str:
         """What it will do."""
         size = self.size
+        what = "films of growing colonies" if size.kind == "colonies" else "videos"
         return (
-            f"Turns {size.rounds} rounds of phase 3 with retraining and {size.rounds} without, on the same videos with "
+            f"Turns {size.rounds} rounds of phase 3 with retraining and {size.rounds} without, on the same {what} with "
             f"the same simulated people, {_times(size.seeds)}, and compares what an accepted masklet costs."
         )
 
     def _arm(self, arm: str, seed: int) -> ArmHome:
         size = self.size
         return ArmHome(
-            path=self.place.home(NAME) / "arms" / f"{arm}-{seed}",
+            path=self.place.home(self.name) / "arms" / f"{arm}-{seed}",
             checkpoint=self._checkpoint,
             videos=size.videos,
             objects=size.objects,
             drawn=size.drawn,
-            reel=Reel(size.frames, size.side, 3),
+            reel=Reel(size.frames, size.side, 3, size.kind),
             frames=size.frames,
             seed=seed,
             evaluated=size.evaluated,
@@ -121,17 +132,18 @@ class RoundsExperiment(BegunExperiment[RoundsSize]):
             mined_masklets=size.mined_masklets,
             retrains=arm == LOOP,
             steps=size.steps,
+            clips=size.clips,
             lesson_size=size.lesson_size,
-            judged=size.judged,
+            retention=size.retention,
+            timed=size.timed,
         )
 
     def _unit(self, arm: str, seed: int, number: int) -> Unit:
         size = self.size
         work = SECONDS_PER_ROUND_FRAME * size.videos * size.objects * size.frames
-        training = SECONDS_PER_STEP * size.steps if arm == LOOP else 0.0
-        scoring = (
-            SECONDS_PER_SCORED_FRAME * size.frames * (size.evaluated + 1) + SECONDS_PER_JUDGED * size.judged
-        )
+        training = SECONDS_PER_STEP * size.steps * size.clips if arm == LOOP else 0.0
+        scoring = SECONDS_PER_SCORED_FRAME * size.frames * (size.evaluated + 1)
+        scoring += SECONDS_PER_JUDGED * max(size.retention, size.timed)
         inputs = {
             "start": self.start,
             "size": asdict(size),
@@ -145,6 +157,12 @@ class RoundsExperiment(BegunExperiment[RoundsSize]):
             {**inputs, "round": number, "settings": self.home.settings.snapshot()},
             cost=work + training + fresh * scoring,
         )
+
+
+class ColoniesExperiment(RoundsExperiment):
+    """The same comparison on growing colonies."""
+
+    name = COLONIES
 
 
 def _parts(unit: Unit) -> tuple[str, int, int]:

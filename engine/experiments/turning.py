@@ -40,14 +40,15 @@ max_masklets = {mined_masklets}
 [retrain]
 enabled = {retrains}
 steps = {steps}
+clips_per_step = {clips}
 image_size = {lesson_size}
 save_every = {save_every}
 processes = 0
 
 [evaluate]
 protocols = ["mask", "3-click"]
-retention_clips = {judged}
-online_objects = {judged}
+retention_clips = {retention}
+online_objects = {timed}
 """
 
 
@@ -56,8 +57,9 @@ class ArmHome:
     """A home in which rounds are turned: its settings and its videos.
 
     videos, objects: planned by each round. drawn: videos to annotate. evaluated: drawn videos that are kept for the
-    gate; with them the CHO movie, if there are samples. mined: videos mined by a round of phase 3. judged: drawn
-    clips of the retention set, and objects of each set whose correction the gate times.
+    gate; with them the CHO movie, if there are samples. mined: videos mined by a round of phase 3. steps, clips,
+    lesson_size: of a retraining. retention: drawn clips of the retention set. timed: objects of each set whose
+    correction the gate times.
     """
 
     path: Path
@@ -73,8 +75,10 @@ class ArmHome:
     mined_masklets: int = 8
     retrains: bool = True
     steps: int = 1
+    clips: int = 1
     lesson_size: int = 128
-    judged: int = 4
+    retention: int = 4
+    timed: int = 4
 
     def open(self, samples: Sequence[Sample]) -> EngineHome:
         """The home with its videos, made where it is not there yet."""
@@ -96,9 +100,11 @@ class ArmHome:
             mined_masklets=self.mined_masklets,
             retrains=str(self.retrains).lower(),
             steps=self.steps,
+            clips=self.clips,
             lesson_size=self.lesson_size,
             save_every=max(1, min(25, self.steps)),
-            judged=self.judged,
+            retention=self.retention,
+            timed=self.timed,
         )
 
 

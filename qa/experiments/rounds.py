@@ -15,7 +15,6 @@ from qa.experiments.page import Block, Picture, Section, shown, shown_difference
 from qa.experiments.plots import COLOURS, Curve, Panel, curves
 from qa.experiments.statistics import Estimate, Statistic, estimate, ratio, ratio_of_ratios
 from qa.report import formats
-from qa.report.gallery import Group
 from qa.report.table import Cell, Column, Table
 
 __all__ = ["COST_COLUMNS", "SCORE_COLUMNS", "RoundFindings", "RoundsFindings", "figure", "find", "section"]
@@ -39,6 +38,7 @@ SCORE_COLUMNS = ("arm", "seed", "round", "protocol", "object", "jf")
 LOOP, STILL = "loop", "still"
 NAMES = {LOOP: "with retraining", STILL: "without"}
 PROTOCOL = "3-click"
+TITLE = "Whether the loop pays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +207,9 @@ def figure(findings: RoundsFindings) -> Figure:
 def section(
     findings: RoundsFindings,
     *,
+    name: str = "rounds",
+    title: str = TITLE,
     about: str,
-    strips: Sequence[Group],
     assumptions: Sequence[str],
     versions: Sequence[str],
 ) -> Section:
@@ -220,8 +221,8 @@ def section(
         f"machine {training} a round; no cost of people.",
     )
     return Section(
-        name="rounds",
-        title="Whether the loop pays",
+        name=name,
+        title=title,
         verdict=findings.verdict,
         sentences=sentences,
         blocks=(
@@ -235,7 +236,6 @@ def section(
             Block("With retraining against without, after the first round", _answer(findings)),
         ),
         pictures=(Picture.of("Cost and J&F by round, with retraining and without", figure(findings)),),
-        strips=tuple(strips),
         assumptions=tuple(assumptions),
         code_versions=tuple(versions),
     )

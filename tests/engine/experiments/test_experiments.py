@@ -182,7 +182,7 @@ def test_units_have_different_keys_and_name_what_they_build_on(tmp_path: Path, m
 
 
 def test_every_experiment_has_every_scale():
-    assert set(EXPERIMENTS) == {"phases", "data", "rounds"}
+    assert set(EXPERIMENTS) == {"phases", "data", "rounds", "colonies"}
     assert all({"full", "quick"} <= set(sizes) for _, sizes in EXPERIMENTS.values())
 
 
