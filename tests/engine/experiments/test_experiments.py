@@ -8,19 +8,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engine.experiments.base import Experiment, ExperimentError, pending, results, run_pending
 from engine.experiments.catalogue import EXPERIMENTS, Request, open_experiment
+from engine.experiments.colonies import ColonyClips
 from engine.experiments.data import TRAINED, DataExperiment
 from engine.experiments.footage import DRAWN_SEEDS, Reel, sample_windows, take_drawn
 from engine.experiments.lessons import Lesson, teach
 from engine.experiments.phases import PhasesExperiment
 from engine.experiments.protocol import groups_of_people, targets
-from engine.experiments.rounds import LOOP, STILL, RoundsExperiment
+from engine.experiments.rounds import LOOP, STILL, ColoniesExperiment, RoundsExperiment
 from engine.home import EngineHome
 from engine.rounds import store_checkpoint
 from model.errors import LeakError
@@ -60,6 +63,26 @@ def test_drawn_videos_go_in_as_files_with_their_exact_truth(home: EngineHome):
     truth = home.references.read(video.video_id)
     assert all(area(rle) > 0 for masks in truth.values() for rle in masks.values())
     assert len(set(DRAWN_SEEDS.values())) == len(DRAWN_SEEDS)
+
+
+def test_colonies_grow_and_keep_their_rods_apart():
+    draw = partial(ColonyClips().clip, 3, frames=6, objects=3, size=96)
+    clip = draw(np.random.default_rng(5))
+    assert clip.images.shape == (6, 96, 96, 3) and clip.masks.shape == (6, 3, 96, 96)
+    assert np.array_equal(clip.images, draw(np.random.default_rng(5)).images)
+    assert not np.array_equal(clip.images, draw(np.random.default_rng(6)).images)
+    assert clip.masks.sum(axis=1).max() == 1, "a pixel belongs to one rod"
+    areas = clip.masks.sum(axis=(2, 3))
+    assert (areas[0] > 0).all() and areas[-1].sum() > areas[0].sum()
+    ground = ~clip.masks.any(axis=1)
+    assert clip.images[..., 0][clip.masks.any(axis=1)].mean() < clip.images[..., 0][ground].mean(), (
+        "rods are dark"
+    )
+
+
+def test_a_reel_of_colonies_goes_in_like_any_other(home: EngineHome):
+    (video,) = take_drawn(home, "annotate", 1, Reel(frames=3, side=96, objects=2, kind="colonies"))
+    assert len(home.references.read(video.video_id)) == 2
 
 
 def test_without_samples_there_are_only_drawn_videos(tmp_path: Path):
@@ -130,6 +153,18 @@ def test_rounds_are_alike_until_something_was_retrained(ran: Run):
         json.loads(Path(values["report"]).with_name("rounds.json").read_text())["verdict"]
         == values["verdict"]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(BUSY_S)
+def test_rounds_turn_on_a_kind_of_video_that_is_new(ran: Run):
+    experiment, values = ran("colonies", "--no-prefect")
+    assert isinstance(experiment, ColoniesExperiment)
+    assert all(video.name.startswith("drawn-") for video in experiment.arm_home(LOOP, 0).library.videos())
+    page = Path(values["report"])
+    assert "new to the weights" in page.read_text(encoding="utf-8")
+    assert page.with_name("colonies.png").is_file()
+    assert json.loads(page.with_name("colonies.json").read_text())["verdict"] == values["verdict"]
 
 
 @pytest.mark.slow

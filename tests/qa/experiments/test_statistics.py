@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -180,14 +181,15 @@ def test_data_is_judged_against_the_base_row(gain: float, words: str):
 
 def test_a_page_keeps_the_sections_of_other_runs(tmp_path: Path):
     kept = []
-    for name, found, module in (
-        ("phases", phases.find(masklets(), {"phase-1": 1, "phase-2": 2, "phase-3": 3}), phases),
-        ("data", data.find(scored(1.0), {}, {}), data),
-        ("rounds", rounds.find(costs(0.8), scores(1.0), retrained=1, promoted=1, training_s=9.0), rounds),
+    by_phase = phases.find(masklets(), {"phase-1": 1, "phase-2": 2, "phase-3": 3})
+    by_data = data.find(scored(1.0), {}, {})
+    by_round = rounds.find(costs(0.8), scores(1.0), retrained=1, promoted=1, training_s=9.0)
+    words: dict[str, Any] = {"about": "About it.", "assumptions": ("It is so.",), "versions": ("1",)}
+    for name, section in (
+        ("phases", phases.section(by_phase, strips=(), **words)),
+        ("data", data.section(by_data, strips=(), **words)),
+        ("rounds", rounds.section(by_round, **words)),
     ):
-        section = module.section(
-            found, about="About it.", strips=(), assumptions=("It is so.",), versions=("1",)
-        )
         write_section(section, tmp_path / name)
         kept.append(read_section(tmp_path / name))
         assert kept[-1] == section
