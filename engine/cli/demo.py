@@ -42,7 +42,7 @@ retention_clips = 6
 online_objects = 2
 
 [retrain]
-steps = 60
+steps = 25
 """
 
 
