@@ -14,8 +14,10 @@ rule, here and nowhere else:
   video are alike, where there are enough of them, else objects (`qa.bootstrap.drawn_by`). With too few objects there is
   no interval: nothing is sure, and the mean decides, but for `uncertain = "refuse"`, which refuses.
 - A criterion whose whole interval is within what is allowed passes, and one whose whole interval is beyond it fails.
-  In between chance may have decided, and `uncertain` does: by the mean (the default), for the challenger ("promote":
-  only a fall that is sure refuses it), or against it ("refuse": only what is surely good enough passes).
+  In between chance may have decided, and `uncertain` does: by the mean ("mean"), for the challenger ("promote": only a
+  fall that is sure refuses it), against it ("refuse": only what is surely good enough passes), or by what is won
+  ("gain", the default): where the gain under the phase's own protocol is sure, only falls that are sure refuse, else
+  the mean decides. With several small sets one or another mean falls by chance, and a sure gain is worth that risk.
 - The challenger is promoted if every criterion passes. If its gain under the phase's own protocol may be chance, the
   verdict says so.
 """
@@ -35,7 +37,7 @@ from qa.metric_rows import MEAN_OBJECT, RETENTION, MetricRow
 
 __all__ = ["UNCERTAIN", "Criterion", "GateConfig", "GateDecision", "decide"]
 
-UNCERTAIN = ("mean", "promote", "refuse")
+UNCERTAIN = ("gain", "mean", "promote", "refuse")
 
 Against = Literal["champion", "start"]
 """What a challenger is compared with: the weights in use, or those that the home began with."""
@@ -58,8 +60,10 @@ class GateConfig:
     """Fall of mean J&F allowed on the retention set against the weights that the home began with, in points."""
     seconds_tolerance: float = 5.0
     """Rise of a simulated annotator's seconds per masklet allowed, in percent of the champion's."""
-    uncertain: Literal["mean", "promote", "refuse"] = "mean"
-    """What decides a criterion whose interval holds both enough and too little: its mean, or one answer for all."""
+    uncertain: Literal["gain", "mean", "promote", "refuse"] = "gain"
+    """What decides a criterion whose interval holds both enough and too little: its mean (`mean`), one answer for all
+    (`promote`, `refuse`), or (`gain`) its mean, unless the gain under the phase's own protocol is sure: then it passes.
+    """
     confidence: float = 0.95
     """Coverage of the bootstrap intervals."""
     resamples: int = 2000
@@ -203,7 +207,8 @@ def decide(
     """
     config = config or GateConfig()
     try:
-        criteria = (*_criteria(champion, challenger, config, primary), *_floor(start, challenger, config))
+        criteria = _criteria(champion, challenger, config, primary)
+        criteria += _floor(start, challenger, config, criteria[0])
     except MetricError as error:
         return GateDecision(False, f"refused: {error}", primary)
     main = criteria[0]
@@ -224,27 +229,41 @@ def _criteria(
 ) -> tuple[Criterion, ...]:
     """Every comparison, the primary one first; raises MetricError if the evaluations do not pair."""
     before, after = _scores(champion, "champion"), _scores(challenger, "challenger")
-    found = []
+    found: list[Criterion] = []
     for suite, protocol in sorted(
         {("", primary), *before, *after}, key=lambda key: (key[0], key[1] != primary, key[1])
     ):
         pair = _pair(before, after, (suite, protocol))
         allowed = config.tolerance if (suite, protocol) == ("", primary) else config.retention_tolerance
-        found.append(_criterion(suite, protocol, pair, allowed, config))
+        decider = _decider(config, found[0] if found else None)
+        found.append(_criterion(suite, protocol, pair, allowed, config, decider))
     return tuple(found)
 
 
+def _decider(config: GateConfig, main: Criterion | None) -> str:
+    """What decides where chance may have: a value of `uncertain` but "gain"; `main` is None for itself."""
+    if config.uncertain != "gain":
+        return config.uncertain
+    return "promote" if main is not None and main.low is not None and main.low > 0 else "mean"
+
+
 def _floor(
-    start: Sequence[MetricRow], challenger: Sequence[MetricRow], config: GateConfig
+    start: Sequence[MetricRow], challenger: Sequence[MetricRow], config: GateConfig, main: Criterion
 ) -> tuple[Criterion, ...]:
     """The comparisons with the start; none without its scores on the retention set."""
+    decider = _decider(config, main)
     before, after = (
         _scores((row for row in rows if row.suite == RETENTION and row.seconds is None), name)
         for rows, name in ((start, "start"), (challenger, "challenger"))
     )
     return tuple(
         _criterion(
-            *key, _pair(before, after, key, than="start"), config.floor_tolerance, config, than="start"
+            *key,
+            _pair(before, after, key, than="start"),
+            config.floor_tolerance,
+            config,
+            decider,
+            than="start",
         )
         for key in sorted(before.keys() | after.keys() if before else ())
     )
@@ -272,6 +291,7 @@ def _criterion(
     pairs: Sequence[tuple[MetricRow, MetricRow]],
     points_allowed: float,
     config: GateConfig,
+    decider: str,
     *,
     than: Against = "champion",
 ) -> Criterion:
@@ -292,7 +312,7 @@ def _criterion(
         allowed=allowed,
         objects=len(pairs),
         videos=len({pair[0].video_id for pair in pairs}),
-        passed=verdicts[config.uncertain],
+        passed=verdicts[decider],
         sure=interval is not None and verdicts["promote"] == verdicts["refuse"],
         deltas=_score_deltas(pairs),
         against=than,
@@ -302,7 +322,7 @@ def _criterion(
 def _verdicts(
     delta: float, interval: tuple[float, float] | None, allowed: float, *, sign: int
 ) -> dict[str, bool]:
-    """Whether a difference passes, by the value of `uncertain`; `sign` is -1 where less is better."""
+    """Whether a difference passes, by what decides where chance may have; `sign` is -1 where less is better."""
     by_mean = sign * delta >= -allowed
     if interval is None:
         return {"mean": by_mean, "promote": by_mean, "refuse": False}

@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from qa.errors import MetricError
-from qa.gate import GateConfig, decide
+from qa.gate import UNCERTAIN, GateConfig, decide
 from qa.metric_rows import MEAN_OBJECT, MetricRow
 from storage.manifests import rows_to_table
 
@@ -175,20 +175,41 @@ class TestChance:
         assert "may be chance" in decision.reason
         assert decision.criteria[0].verdict == "passed, may be chance"
 
-    @pytest.mark.parametrize(("uncertain", "promote"), [("mean", True), ("promote", True), ("refuse", False)])
+    @pytest.mark.parametrize(
+        ("uncertain", "promote"), [("gain", True), ("mean", True), ("promote", True), ("refuse", False)]
+    )
     def test_the_setting_decides_what_chance_may_have_decided(self, uncertain, promote):
         decision = decide(self.before, self.lucky, GateConfig(uncertain=uncertain), primary="mask")
         assert decision.promote is promote
         assert promote or "decided by gate.uncertain = refuse" in decision.reason
 
     @pytest.mark.parametrize(
-        ("uncertain", "promote"), [("mean", False), ("promote", True), ("refuse", False)]
+        ("uncertain", "promote"), [("gain", False), ("mean", False), ("promote", True), ("refuse", False)]
     )
     def test_a_fall_inside_its_interval(self, uncertain, promote):
         decision = decide(self.lucky, self.before, GateConfig(uncertain=uncertain), primary="mask")
         assert decision.promote is promote and not decision.sure
 
-    @pytest.mark.parametrize("uncertain", ["mean", "promote", "refuse"])
+    @pytest.mark.parametrize("than", ["champion", "start"])
+    def test_a_sure_gain_outweighs_a_fall_that_may_be_chance_and_no_other(self, than):
+        better = several("mask", *([60] * 8))
+        kept = several("mask", *([50] * 8), suite="retention")
+        unsure = several("mask", 40, 58, 39, 59, 41, 54, 38, 52, suite="retention")  # 2.4 lower on average
+        worse = several("mask", *([45] * 8), suite="retention")
+
+        def promoted(gained, kept_after, uncertain):
+            before = unsure if than == "start" and kept_after is unsure else kept
+            start = kept if than == "start" else ()
+            config = GateConfig(uncertain=uncertain)
+            return decide(
+                self.before + before, gained + kept_after, config, primary="mask", start=start
+            ).promote
+
+        assert promoted(better, unsure, "gain") and not promoted(better, unsure, "mean")
+        assert not promoted(better, worse, "gain"), "a fall that is sure"
+        assert not promoted(self.lucky, unsure, "gain"), "a gain that may be chance"
+
+    @pytest.mark.parametrize("uncertain", UNCERTAIN)
     def test_what_is_sure_is_not_a_matter_of_settings(self, uncertain):
         config = GateConfig(uncertain=uncertain)
         worse = several("mask", *([40] * 8))
@@ -210,7 +231,7 @@ class TestChance:
         assert objects.criteria[0].videos == 4
         assert objects.interval is not None and objects.interval[0] > -2
 
-    @pytest.mark.parametrize("uncertain", ["mean", "promote", "refuse"])
+    @pytest.mark.parametrize("uncertain", UNCERTAIN)
     def test_with_too_few_objects_there_is_no_interval_and_nothing_is_sure(self, uncertain):
         config = GateConfig(uncertain=uncertain)
         few, better, worse = (rows("mask", *([score] * 4)) for score in (50, 60, 40))
