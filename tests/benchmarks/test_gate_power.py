@@ -18,5 +18,5 @@ def scores(evaluation: float, retention: float) -> list[MetricRow]:
 def test_a_line_counts_refusals_and_falls_that_are_sure_but_allowed() -> None:
     found = [scores(52, 70), scores(51, 69.5), scores(46, 70)]
     assert line(1e-4, scores(50, 70), found) == (
-        "| 0.0001 | 0.3 (-2.0 to 4.0) | 1 of 3 | 1 of 3 | 1 of 3 | 2 | 1 |"
+        "| 0.0001 | 0.3 (-2.0 to 4.0) | 1 of 3 | 1 of 3 | 1 of 3 | 1 of 3 | 2 | 1 |"
     )
