@@ -16,8 +16,9 @@ rule, here and nowhere else:
 - A criterion whose whole interval is within what is allowed passes, and one whose whole interval is beyond it fails.
   In between chance may have decided, and `uncertain` does: by the mean ("mean"), for the challenger ("promote": only a
   fall that is sure refuses it), against it ("refuse": only what is surely good enough passes), or by what is won
-  ("gain", the default): where the gain under the phase's own protocol is sure, only falls that are sure refuse, else
-  the mean decides. With several small sets one or another mean falls by chance, and a sure gain is worth that risk.
+  ("gain", the default): where the gain under the phase's own protocol is sure, a fall of J&F that may be chance passes
+  if its mean is no larger than the gain; else the mean decides. With several small sets one or another mean falls by
+  chance, and a sure gain is worth a fall that is smaller and may be none.
 - The challenger is promoted if every criterion passes. If its gain under the phase's own protocol may be chance, the
   verdict says so.
 """
@@ -62,8 +63,8 @@ class GateConfig:
     """Rise of a simulated annotator's seconds per masklet allowed, in percent of the champion's."""
     uncertain: Literal["gain", "mean", "promote", "refuse"] = "gain"
     """What decides a criterion whose interval holds both enough and too little: its mean (`mean`), one answer for all
-    (`promote`, `refuse`), or (`gain`) its mean, unless the gain under the phase's own protocol is sure: then it passes.
-    """
+    (`promote`, `refuse`), or (`gain`) its mean, but where the gain under the phase's own protocol is sure, J&F may fall
+    by as much on average."""
     confidence: float = 0.95
     """Coverage of the bootstrap intervals."""
     resamples: int = 2000
@@ -208,7 +209,7 @@ def decide(
     config = config or GateConfig()
     try:
         criteria = _criteria(champion, challenger, config, primary)
-        criteria += _floor(start, challenger, config, criteria[0])
+        criteria += _floor(start, challenger, config, _sure_gain(criteria))
     except MetricError as error:
         return GateDecision(False, f"refused: {error}", primary)
     main = criteria[0]
@@ -235,23 +236,20 @@ def _criteria(
     ):
         pair = _pair(before, after, (suite, protocol))
         allowed = config.tolerance if (suite, protocol) == ("", primary) else config.retention_tolerance
-        decider = _decider(config, found[0] if found else None)
-        found.append(_criterion(suite, protocol, pair, allowed, config, decider))
+        found.append(_criterion(suite, protocol, pair, allowed, config, gain=_sure_gain(found)))
     return tuple(found)
 
 
-def _decider(config: GateConfig, main: Criterion | None) -> str:
-    """What decides where chance may have: a value of `uncertain` but "gain"; `main` is None for itself."""
-    if config.uncertain != "gain":
-        return config.uncertain
-    return "promote" if main is not None and main.low is not None and main.low > 0 else "mean"
+def _sure_gain(criteria: Sequence[Criterion]) -> float:
+    """Points gained by the first criterion, the phase's own; 0 where that is not told yet or may be chance."""
+    main = next(iter(criteria), None)
+    return main.delta if main is not None and main.low is not None and main.low > 0 else 0.0
 
 
 def _floor(
-    start: Sequence[MetricRow], challenger: Sequence[MetricRow], config: GateConfig, main: Criterion
+    start: Sequence[MetricRow], challenger: Sequence[MetricRow], config: GateConfig, gain: float
 ) -> tuple[Criterion, ...]:
     """The comparisons with the start; none without its scores on the retention set."""
-    decider = _decider(config, main)
     before, after = (
         _scores((row for row in rows if row.suite == RETENTION and row.seconds is None), name)
         for rows, name in ((start, "start"), (challenger, "challenger"))
@@ -262,7 +260,7 @@ def _floor(
             _pair(before, after, key, than="start"),
             config.floor_tolerance,
             config,
-            decider,
+            gain=gain,
             than="start",
         )
         for key in sorted(before.keys() | after.keys() if before else ())
@@ -291,8 +289,8 @@ def _criterion(
     pairs: Sequence[tuple[MetricRow, MetricRow]],
     points_allowed: float,
     config: GateConfig,
-    decider: str,
     *,
+    gain: float,
     than: Against = "champion",
 ) -> Criterion:
     timed = pairs[0][0].seconds is not None
@@ -300,7 +298,7 @@ def _criterion(
     interval = _interval(after - before, [pair[0].video_id for pair in pairs], config)
     allowed = config.seconds_tolerance / 100 * float(before.mean()) if timed else points_allowed
     delta = float((after - before).mean())
-    verdicts = _verdicts(delta, interval, allowed, sign=-1 if timed else 1)
+    verdicts = _verdicts(delta, interval, allowed, gain=0.0 if timed else gain, sign=-1 if timed else 1)
     return Criterion(
         suite=suite,
         protocol=protocol,
@@ -312,7 +310,7 @@ def _criterion(
         allowed=allowed,
         objects=len(pairs),
         videos=len({pair[0].video_id for pair in pairs}),
-        passed=verdicts[decider],
+        passed=verdicts[config.uncertain],
         sure=interval is not None and verdicts["promote"] == verdicts["refuse"],
         deltas=_score_deltas(pairs),
         against=than,
@@ -320,14 +318,19 @@ def _criterion(
 
 
 def _verdicts(
-    delta: float, interval: tuple[float, float] | None, allowed: float, *, sign: int
+    delta: float, interval: tuple[float, float] | None, allowed: float, *, gain: float, sign: int
 ) -> dict[str, bool]:
-    """Whether a difference passes, by what decides where chance may have; `sign` is -1 where less is better."""
+    """Whether a difference passes, by the value of `uncertain`; `sign` is -1 where less is better.
+
+    `gain`: what the challenger surely gains under the phase's own protocol, in the units of `delta`.
+    """
     by_mean = sign * delta >= -allowed
     if interval is None:
-        return {"mean": by_mean, "promote": by_mean, "refuse": False}
+        return {"gain": by_mean, "mean": by_mean, "promote": by_mean, "refuse": False}
     worst, best = sorted(sign * bound for bound in interval)
-    return {"mean": by_mean, "promote": best >= -allowed, "refuse": worst >= -allowed}
+    may_pass = best >= -allowed
+    outweighed = may_pass and sign * delta >= -max(allowed, gain)
+    return {"gain": outweighed, "mean": by_mean, "promote": may_pass, "refuse": worst >= -allowed}
 
 
 def _value(row: MetricRow, *, timed: bool) -> float:

@@ -23,7 +23,7 @@ WEIGHTS = "weights"
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One training run. clips: of a step. drawn_share: of those that are drawn anew instead of cut from masklets."""
+    """One training run. drawn_share: of the clips that are drawn anew instead of cut from masklets."""
 
     steps: int
     frames: int
@@ -31,7 +31,6 @@ class Lesson:
     image_size: int
     drawn_share: float
     mode: PromptMode = "all"
-    clips: int = 1
     seed: int = 0
 
 
@@ -84,7 +83,7 @@ def _config(lesson: Lesson) -> TrainConfig:
         mode=lesson.mode,
         frames=lesson.frames,
         objects=lesson.objects,
-        clips_per_step=lesson.clips,
+        clips_per_step=1,
         lr=1e-4,
         encoder_lr=5e-5,
         warmup=max(1, lesson.steps // 10),

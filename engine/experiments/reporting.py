@@ -16,7 +16,7 @@ from engine.experiments.catalogue import EXPERIMENTS
 from engine.experiments.data import START, TRAINED, DataExperiment
 from engine.experiments.footage import truth_of_frame
 from engine.experiments.phases import PhasesExperiment, last_masks
-from engine.experiments.rounds import ARMS, LOOP, RoundsExperiment
+from engine.experiments.rounds import ARMS, LOOP, RoundsExperiment, times
 from engine.experiments.units import UnitResult
 from engine.home import EngineHome
 from engine.reporting import frame_loader
@@ -304,7 +304,7 @@ def _rounds(experiment: RoundsExperiment, done: Mapping[str, UnitResult], versio
         about=(
             f"{size.rounds} rounds of phase 3 on {size.videos} videos each, {size.objects} objects a video, once "
             f"with retraining after each ({size.steps} steps of {plural(size.clips, 'clip')}) and once with the "
-            f"weights left as they were; the same videos, seeds and people, {found.seeds} times. The first round is "
+            f"weights left as they were; the same videos, seeds and people, {times(found.seeds)}. The first round is "
             "the same in both."
         ),
         assumptions=(

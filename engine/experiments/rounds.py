@@ -113,7 +113,7 @@ class RoundsExperiment(BegunExperiment[RoundsSize]):
         what = "films of growing colonies" if size.kind == "colonies" else "videos"
         return (
             f"Turns {size.rounds} rounds of phase 3 with retraining and {size.rounds} without, on the same {what} with "
-            f"the same simulated people, {_times(size.seeds)}, and compares what an accepted masklet costs."
+            f"the same simulated people, {times(size.seeds)}, and compares what an accepted masklet costs."
         )
 
     def _arm(self, arm: str, seed: int) -> ArmHome:
@@ -171,5 +171,6 @@ def _parts(unit: Unit) -> tuple[str, int, int]:
     return arm, int(seed.removeprefix("seed-")), int(number.removeprefix("round-"))
 
 
-def _times(count: int) -> str:
+def times(count: int) -> str:
+    """`once`, `twice`, `3 times`."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")

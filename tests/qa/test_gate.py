@@ -207,6 +207,8 @@ class TestChance:
 
         assert promoted(better, unsure, "gain") and not promoted(better, unsure, "mean")
         assert not promoted(better, worse, "gain"), "a fall that is sure"
+        slightly = several("mask", *([52] * 8))
+        assert not promoted(slightly, unsure, "gain"), "a fall that is larger than the gain"
         assert not promoted(self.lucky, unsure, "gain"), "a gain that may be chance"
 
     @pytest.mark.parametrize("uncertain", UNCERTAIN)

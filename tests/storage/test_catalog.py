@@ -308,9 +308,8 @@ def test_a_new_file_that_another_writes_to_is_waited_for(tmp_path: Path):
     file = tmp_path / "catalog.sqlite"
     other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     other.execute("CREATE TABLE anything (x)")
-    other.execute(
-        "BEGIN IMMEDIATE"
-    )  # outside of WAL mode, which SQLite refuses to enter now, without waiting
+    # outside of WAL mode, which SQLite refuses to enter now, without waiting
+    other.execute("BEGIN IMMEDIATE")
     done = threading.Timer(0.3, other.execute, ["COMMIT"])
     done.start()
     assert migrate(f"sqlite:///{file}") == "ok"
