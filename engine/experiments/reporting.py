@@ -302,8 +302,8 @@ def _rounds(experiment: RoundsExperiment, done: Mapping[str, UnitResult], versio
         name=experiment.name,
         title=found_by.TITLE + (", on a kind of video that is new to the weights" if new else ""),
         about=(
-            f"{size.rounds} rounds of phase 3 on {size.videos} videos each, {plural(size.objects, 'object')} a video, once "
-            f"with retraining after each ({size.steps} steps of {plural(size.clips, 'clip')}) and once with the "
+            f"{size.rounds} rounds of phase 3 on {size.videos} videos each, {plural(size.objects, 'object')} a video, "
+            f"once with retraining after each ({size.steps} steps of {plural(size.clips, 'clip')}) and once with the "
             f"weights left as they were; the same videos, seeds and people, {times(found.seeds)}. The first round is "
             "the same in both."
         ),
