@@ -209,7 +209,7 @@ def demo(
 ) -> None:
     """Sample data, a round in each of the three phases with simulated people, and a report.
 
-    Takes some minutes on two cores, in the home ./demo-home; run again after a kill, it goes on where it was.
+    Takes about 8 minutes on two cores, in the home ./demo-home; run again after a kill, it goes on where it was.
     """
     from engine.cli.demo import run_demo
 
