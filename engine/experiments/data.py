@@ -2,12 +2,12 @@
 
 A round in each phase collects masklets, all with the same weights. Then models are trained from one start with
 equal steps: on the base data alone (drawn clips, what the packaged weights were made of), and with the masklets of
-phase 1, of phases 1 and 2, of all three, and with the automatic ones besides. They are compared on held-out videos.
+phase 1, of phases 1 and 2, of all three, and with the automatic ones besides. They are compared on held-out videos of
+kinds that the packaged weights were made for, and of one, growing colonies, that they have never seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +20,13 @@ from engine.experiments.turning import ArmHome, dataset_rows, round_result, turn
 from engine.experiments.units import Unit, UnitResult
 from engine.home import EngineHome
 from engine.stages.base import Row
-from storage.videos import Video
+from qa.report.formats import plural
 
 NAME = "data"
 START = "start"
 BASE = "base"
 PROTOCOLS = ("3-click", "mask")
-SECONDS_PER_SCORED_FRAME = {"drawn": 0.2, "cells": 0.55}
+SECONDS_PER_SCORED_FRAME = {"drawn": 0.2, "colonies": 0.2, "cells": 0.55}
 """By all protocols together; the CHO movie is larger and has more objects."""
 PHASES = (1, 2, 3)
 TRAINED: tuple[str, ...] = (BASE, "phase-1", "phase-2", "phase-3", "auto")
@@ -37,11 +37,12 @@ TRAINED: tuple[str, ...] = (BASE, "phase-1", "phase-2", "phase-3", "auto")
 class DataSize:
     """How much is done.
 
-    drawn: videos to annotate beside the windows of cells. videos, objects: of each round. seeds: trainings of each
-    row. evaluated: held-out drawn videos.
+    drawn, colonies: videos to annotate beside the windows of cells. videos, objects: of each round. seeds: trainings
+    of each row. clips: of a step. evaluated: held-out videos of either drawn kind.
     """
 
     drawn: int
+    colonies: int
     videos: int
     objects: int
     frames: int
@@ -54,21 +55,24 @@ class DataSize:
     mined_masklets: int = 8
     lesson_size: int = 128
     lesson_frames: int = 4
+    clips: int = 4
     base_share: float = 0.5
 
 
-FULL = DataSize(drawn=8, videos=5, objects=3, frames=20, seeds=3, steps=80, evaluated=5)
+FULL = DataSize(drawn=4, colonies=6, videos=6, objects=3, frames=20, seeds=3, steps=80, evaluated=5)
 QUICK = DataSize(
-    drawn=3,
+    drawn=2,
+    colonies=1,
     videos=2,
     objects=1,
     frames=6,
     seeds=1,
     steps=4,
-    evaluated=3,
+    evaluated=2,
     mined=1,
     mined_masklets=4,
     lesson_frames=2,
+    clips=1,
 )
 
 
@@ -91,8 +95,9 @@ class DataExperiment(BegunExperiment[DataSize]):
         """The videos that models are compared on; nothing of them is annotated or trained on."""
         reel = Reel(self.size.frames, self.size.side, self.size.objects)
         drawn = take_drawn(self.home, "evaluate", self.size.evaluated, reel)
+        colonies = take_drawn(self.home, "evaluate", self.size.evaluated, reel.of_colonies)
         cells = [sample for sample in self.samples if sample.split == "eval"]
-        return Footage(drawn, take_windows(self.home, cells, frames=self.size.frames))
+        return Footage(drawn, take_windows(self.home, cells, frames=self.size.frames), colonies)
 
     def units(self) -> list[Unit]:
         """Collecting, training, scoring."""
@@ -116,9 +121,10 @@ class DataExperiment(BegunExperiment[DataSize]):
         """What it will do."""
         size = self.size
         cells = " and the CHO movie" if self.held_out.cells else ""
+        drawn = plural(2 * size.evaluated, "held-out drawn video")
         return (
             f"Collects masklets in a round of each phase, trains {len(TRAINED)} x {size.seeds} models from the same "
-            f"weights for {size.steps} steps each, and compares them on {size.evaluated} held-out drawn videos{cells}."
+            f"weights for {size.steps} steps each, and compares them on {drawn}{cells}."
         )
 
     def rows_of(self, name: str) -> list[Row]:
@@ -134,6 +140,7 @@ class DataExperiment(BegunExperiment[DataSize]):
             objects=size.objects,
             drawn=size.drawn,
             reel=Reel(size.frames, size.side, size.objects),
+            colonies=size.colonies,
             frames=size.frames,
             mined=size.mined,
             mined_masklets=size.mined_masklets,
@@ -155,7 +162,7 @@ class DataExperiment(BegunExperiment[DataSize]):
                     "data": "" if name == BASE else collected,
                     "lesson": asdict(self._lesson(seed)),
                 },
-                cost=SECONDS_PER_STEP * self.size.steps,
+                cost=SECONDS_PER_STEP * self.size.steps * self.size.clips,
             )
             for name in TRAINED
             for seed in range(self.size.seeds)
@@ -174,12 +181,8 @@ class DataExperiment(BegunExperiment[DataSize]):
                 cost=SECONDS_PER_SCORED_FRAME[suite] * self.size.frames * len(videos),
             )
             for name, key in keys.items()
-            for suite, videos in self._suites()
+            for suite, videos in self.held_out.by_kind.items()
         ]
-
-    def _suites(self) -> list[tuple[str, Sequence[Video]]]:
-        suites = (("drawn", self.held_out.drawn), ("cells", self.held_out.cells))
-        return [(name, videos) for name, videos in suites if videos]
 
     def _lesson(self, seed: int) -> Lesson:
         size = self.size
@@ -189,6 +192,7 @@ class DataExperiment(BegunExperiment[DataSize]):
             objects=3,
             image_size=size.lesson_size,
             drawn_share=size.base_share,
+            clips=size.clips,
             seed=seed,
         )
 
@@ -211,7 +215,7 @@ class DataExperiment(BegunExperiment[DataSize]):
         from model.video.session_config import SessionConfig
         from qa.evaluation import evaluate
 
-        videos = dict(self._suites())[suite]
+        videos = self.held_out.by_kind[suite]
         model = load_weights(self.home, self._weights(weights))
         config = SessionConfig(fill_hole_area=0, precision=self.home.settings.model.precision)
         names = {video.video_id: video.name for video in videos}

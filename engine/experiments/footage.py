@@ -7,7 +7,7 @@ Which ones are annotated, trained on and evaluated on is told apart by the numbe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -50,18 +50,30 @@ class Reel:
         """Where they are drawn."""
         return ColonyClips() if self.kind == "colonies" else SyntheticClips()
 
+    @property
+    def of_colonies(self) -> Reel:
+        """The same reel of colonies."""
+        return replace(self, kind="colonies")
+
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """Videos that were taken in, by kind: drawn, and of cells."""
+    """Videos that were taken in, by kind: drawn things, windows of cells, and drawn colonies."""
 
-    drawn: tuple[Video, ...]
-    cells: tuple[Video, ...]
+    drawn: tuple[Video, ...] = ()
+    cells: tuple[Video, ...] = ()
+    colonies: tuple[Video, ...] = ()
 
     @property
     def all(self) -> tuple[Video, ...]:
         """All of them."""
-        return self.drawn + self.cells
+        return self.drawn + self.colonies + self.cells
+
+    @property
+    def by_kind(self) -> Mapping[str, tuple[Video, ...]]:
+        """Those kinds of which there are any."""
+        kinds = {"drawn": self.drawn, "colonies": self.colonies, "cells": self.cells}
+        return {kind: videos for kind, videos in kinds.items() if videos}
 
 
 def take_drawn(home: EngineHome, purpose: Purpose, count: int, reel: Reel) -> tuple[Video, ...]:
@@ -105,7 +117,7 @@ def truth_of_frame(masks: Mapping[int, Rle], frame: int, video: Video) -> Rle:
 
 
 def _take_one(home: EngineHome, purpose: Purpose, number: int, reel: Reel) -> Video:
-    name = f"drawn-{purpose}-{number:03d}"
+    name = f"{'colonies' if reel.kind == 'colonies' else 'drawn'}-{purpose}-{number:03d}"
     known = _known(home, name)
     if known is not None:
         return known

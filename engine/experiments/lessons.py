@@ -23,13 +23,14 @@ WEIGHTS = "weights"
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One training run. drawn_share: of the clips that are drawn anew instead of cut from masklets."""
+    """One training run. clips: of a step. drawn_share: of those, drawn anew instead of cut from masklets."""
 
     steps: int
     frames: int
     objects: int
     image_size: int
     drawn_share: float
+    clips: int = 4
     mode: PromptMode = "all"
     seed: int = 0
 
@@ -83,7 +84,7 @@ def _config(lesson: Lesson) -> TrainConfig:
         mode=lesson.mode,
         frames=lesson.frames,
         objects=lesson.objects,
-        clips_per_step=1,
+        clips_per_step=lesson.clips,
         lr=1e-4,
         encoder_lr=5e-5,
         warmup=max(1, lesson.steps // 10),

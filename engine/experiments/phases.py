@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.experiments.base import Place
 from engine.experiments.begun import SECONDS_PER_STEP, BegunExperiment
-from engine.experiments.footage import Footage, Reel, take_drawn, take_windows
+from engine.experiments.footage import Footage, Purpose, Reel, take_drawn, take_windows
 from engine.experiments.lessons import Lesson, teach
 from engine.experiments.protocol import (
     Sitting,
@@ -28,6 +28,7 @@ from engine.experiments.protocol import (
 from engine.experiments.units import Unit, UnitResult
 from engine.home import EngineHome
 from engine.phases import PromptMode
+from engine.samples import Sample
 from engine.training.retraining import training_video
 from model.training.clips import TrainingVideo
 from qa.report.formats import plural
@@ -38,17 +39,21 @@ from storage.videos import Video
 NAME = "phases"
 SECONDS_PER_FRAME = {1: 0.07, 2: 0.19, 3: 0.21}
 """Of one core, for an object and frame, by phase: measured with nano at 256 px."""
+DRAWN_SHARE = 0.5
+"""Of the helpers' training clips: against forgetting."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhasesSize:
     """How much is done.
 
-    drawn, windows: measured videos of each kind, with at most `objects` of each video. lessons: videos of each kind
-    that are annotated to train on; 0 leaves the training out. seeds: repetitions with other people and other hands.
+    drawn, colonies, windows: measured videos of each kind, with at most `objects` of each video. lessons: videos of
+    each kind that are annotated to train on; 0 leaves the training out. steps, clips: of that training. seeds:
+    repetitions with other people and other hands.
     """
 
     drawn: int
+    colonies: int
     windows: int
     objects: int
     frames: int
@@ -57,7 +62,8 @@ class PhasesSize:
     people: int = 4
     lessons: int = 0
     steps: int = 0
-    lesson_size: int = 128
+    clips: int = 4
+    lesson_size: int = 0
 
     @property
     def cells(self) -> bool:
@@ -70,10 +76,10 @@ class PhasesSize:
         return self.lessons > 0 and self.steps > 0
 
 
-FULL = PhasesSize(drawn=14, windows=4, objects=3, frames=20, lessons=4, steps=100)
-QUICK = PhasesSize(drawn=4, windows=1, objects=2, frames=8)
+FULL = PhasesSize(drawn=10, colonies=4, windows=4, objects=3, frames=20, lessons=4, steps=40)
+QUICK = PhasesSize(drawn=3, colonies=1, windows=1, objects=2, frames=8)
 TINY = PhasesSize(
-    drawn=1, windows=0, objects=1, frames=3, side=64, people=1, lessons=1, steps=1, lesson_size=0
+    drawn=1, colonies=0, windows=0, objects=1, frames=3, side=64, people=1, lessons=1, steps=1, clips=1
 )
 
 
@@ -111,20 +117,17 @@ class PhasesExperiment(BegunExperiment[PhasesSize]):
     @cached_property
     def measured(self) -> Footage:
         """The videos whose objects are compared."""
-        reel = Reel(self.size.frames, self.size.side, self.size.objects)
-        drawn = take_drawn(self.home, "measure", self.size.drawn, reel)
-        windows = [sample for sample in self.samples if sample.split == "train"][: self.size.windows]
-        return Footage(drawn, take_windows(self.home, windows, frames=self.size.frames))
+        size = self.size
+        return self._footage("measure", size.drawn, size.colonies, self._windows[: size.windows])
 
     @cached_property
     def lessons(self) -> Footage:
         """The videos that are annotated to train on; none of them is measured."""
-        if not self.size.trains:
-            return Footage((), ())
-        reel = Reel(self.size.frames, self.size.side, self.size.objects)
-        drawn = take_drawn(self.home, "annotate", self.size.lessons, reel)
-        windows = [sample for sample in self.samples if sample.split == "train"][self.size.windows :]
-        return Footage(drawn, take_windows(self.home, windows[: self.size.lessons], frames=self.size.frames))
+        size = self.size
+        if not size.trains:
+            return Footage()
+        windows = self._windows[size.windows :][: size.lessons]
+        return self._footage("annotate", size.lessons, size.lessons if size.colonies else 0, windows)
 
     def units(self) -> list[Unit]:
         """Lessons, training, then every arm, repetition and video."""
@@ -146,7 +149,7 @@ class PhasesExperiment(BegunExperiment[PhasesSize]):
     def sentence(self) -> str:
         """What it will do."""
         size, cells = self.size, len(self.measured.cells)
-        films = plural(size.drawn, "drawn video") + (
+        films = plural(size.drawn + size.colonies, "drawn video") + (
             f" and {plural(cells, 'window')} of cells" if cells else ""
         )
         first = (
@@ -158,6 +161,19 @@ class PhasesExperiment(BegunExperiment[PhasesSize]):
         return (
             f"{first} same objects of {films} are annotated by {len(self.arms)} groups of simulated people, one "
             f"protocol each{seeds}, and the phases' costs compared."
+        )
+
+    @property
+    def _windows(self) -> list[Sample]:
+        """Windows of cells: the first are measured, the next are lessons."""
+        return [sample for sample in self.samples if sample.split == "train"]
+
+    def _footage(self, purpose: Purpose, drawn: int, colonies: int, windows: Sequence[Sample]) -> Footage:
+        reel = Reel(self.size.frames, self.size.side, self.size.objects)
+        return Footage(
+            take_drawn(self.home, purpose, drawn, reel),
+            take_windows(self.home, windows, frames=self.size.frames),
+            take_drawn(self.home, purpose, colonies, reel.of_colonies),
         )
 
     def _inputs(self, **more: Any) -> dict[str, Any]:
@@ -177,10 +193,13 @@ class PhasesExperiment(BegunExperiment[PhasesSize]):
 
     def _training_units(self, lessons: Sequence[Unit]) -> list[Unit]:
         inputs = self._inputs(
-            lessons=[unit.key for unit in lessons], steps=self.size.steps, image_size=self.size.lesson_size
+            lessons=[unit.key for unit in lessons],
+            steps=self.size.steps,
+            clips=self.size.clips,
+            image_size=self.size.lesson_size,
         )
         modes = ("masks", "all") if self.size.trains else ()
-        cost = SECONDS_PER_STEP * self.size.steps
+        cost = SECONDS_PER_STEP * self.size.steps * self.size.clips
         return [Unit(f"train/{mode}", {**inputs, "mode": mode}, cost=cost) for mode in modes]
 
     def _measuring_units(self, trained: Mapping[str, str]) -> list[Unit]:
@@ -252,7 +271,8 @@ class PhasesExperiment(BegunExperiment[PhasesSize]):
             frames=4,
             objects=size.objects,
             image_size=size.lesson_size,
-            drawn_share=0.25,
+            drawn_share=DRAWN_SHARE,
+            clips=size.clips,
             mode=mode,
         )
         folder = self.home.work / unit.name

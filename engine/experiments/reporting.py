@@ -14,7 +14,7 @@ import pandas as pd
 from engine.experiments.base import Experiment, ExperimentError, Place, results
 from engine.experiments.catalogue import EXPERIMENTS
 from engine.experiments.data import START, TRAINED, DataExperiment
-from engine.experiments.footage import truth_of_frame
+from engine.experiments.footage import Footage, truth_of_frame
 from engine.experiments.phases import PhasesExperiment, last_masks
 from engine.experiments.rounds import ARMS, LOOP, RoundsExperiment, times
 from engine.experiments.units import UnitResult
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from qa.experiments.page import Section
 
 PAGE = "report.html"
-STRIPS = 2
-"""Objects whose masks are shown by every protocol."""
+FILMS = {
+    "drawn": ("drawn video", "drawn videos"),
+    "colonies": ("film of colonies", "films of colonies"),
+    "cells": ("window of cells", "windows of cells"),
+}
 
 PEOPLE_ASSUMED = (
     "People are programs that see the true masks. They click in the middle of the largest error, miss by about a "
@@ -48,7 +51,7 @@ VIDEOS_ASSUMED = (
 )
 
 COLONIES_ASSUMED = (
-    "Videos are drawn films of rods that grow and push each other, whose truth is exact: simpler than real colonies "
+    "Colonies are drawn films of rods that grow and push each other, whose truth is exact: simpler than real colonies "
     "(no divisions, nothing out of focus), and like nothing that the packaged weights were trained on."
 )
 
@@ -112,15 +115,15 @@ def _phases(experiment: PhasesExperiment, done: Mapping[str, UnitResult], versio
     found = found_by.find(table, {arm.name: arm.phase for arm in experiment.arms})
     size = experiment.size
     trained = (
-        f"SAM 2 Mask and SAM 2 were trained for {size.steps} steps each on what phase 1 made of other videos."
+        f"SAM 2 Mask and SAM 2 were trained for {size.steps} steps of {plural(size.clips, 'clip')} each, half of them "
+        "cut from what phase 1 made of other videos of the same kinds, half drawn."
         if size.trains
         else "The helpers are the weights as they come: nothing was trained for this comparison."
     )
     section = found_by.section(
         found,
         about=(
-            f"{found.objects} objects of {plural(len(experiment.measured.drawn), 'drawn video')} and "
-            f"{plural(len(experiment.measured.cells), 'window')} of cells, {size.frames} frames each, were annotated "
+            f"{found.objects} objects of {_films(experiment.measured)}, {size.frames} frames each, were annotated "
             f"by {len(found.arms)} groups of {size.people} people, dealt at random, one protocol each, from nothing. "
             f"{trained}"
         ),
@@ -130,15 +133,22 @@ def _phases(experiment: PhasesExperiment, done: Mapping[str, UnitResult], versio
             "Phase 1 is the quality reference, as in the paper, though here the truth is known: see the row of it.",
             "Masklets begin from nothing: no masks made beforehand, which rounds of the engine do have.",
             VIDEOS_ASSUMED,
+            COLONIES_ASSUMED,
         ),
         versions=versions,
     )
     return Found(found.to_json(), section, {})
 
 
+def _films(footage: Footage) -> str:
+    """`10 drawn videos, 4 films of colonies and 4 windows of cells`."""
+    *first, last = [plural(len(videos), *FILMS[kind]) for kind, videos in footage.by_kind.items()]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _masklets(experiment: PhasesExperiment, done: Mapping[str, UnitResult]) -> Iterator[dict[str, Any]]:
     """One row a masklet, with how it compares with phase 1 of the same repetition and with the truth."""
-    cells = {video.name for video in experiment.measured.cells}
+    kinds = {video.name: kind for kind, videos in experiment.measured.by_kind.items() for video in videos}
     for seed in range(experiment.size.seeds):
         for video in experiment.measured.all:
             truth = experiment.home.references.read(video.video_id)
@@ -146,13 +156,12 @@ def _masklets(experiment: PhasesExperiment, done: Mapping[str, UnitResult]) -> I
             for arm in experiment.arms:
                 result = done[f"{arm.name}/seed-{seed}/{video.name}"]
                 made = _annotations(experiment.home, result)
-                kind = "cells" if video.name in cells else "drawn"
                 for masklet in result.values["masklets"]:
                     yield {
                         "arm": arm.name,
                         "seed": seed,
                         "object": f"{video.name}/{masklet['object_id']}",
-                        "kind": kind,
+                        "kind": kinds[video.name],
                         **{name: masklet[name] for name in _TAKEN},
                         "first_look": float(masklet["accepted"] and masklet["revision"] == 1),
                         **_aligned(made, first, masklet["object_id"]),
@@ -190,16 +199,16 @@ def _true_overlap(
 
 
 def _strips(experiment: PhasesExperiment, done: Mapping[str, UnitResult]) -> list[Group]:
-    """The same objects by every protocol; of each kind of video the one that phase 3 edited most."""
+    """The same object by every protocol; of each kind of video the one that phase 3 edited most."""
     strips = []
     load = frame_loader(experiment.home)
-    for videos in (experiment.measured.drawn, experiment.measured.cells):
+    for videos in experiment.measured.by_kind.values():
         found = [
             (masklet["edited_percent"], video.name, masklet["object_id"], video)
             for video in videos
             for masklet in done[f"phase-3/seed-0/{video.name}"].values["masklets"]
         ]
-        for _, name, number, video in sorted(found, key=lambda one: one[:3])[-(STRIPS // 2) :]:
+        for _, name, number, video in sorted(found, key=lambda one: one[:3])[-1:]:
             for arm in experiment.arms:
                 if arm.name.endswith("-start"):
                     continue
@@ -236,7 +245,8 @@ def _data(experiment: DataExperiment, done: Mapping[str, UnitResult], versions: 
         found,
         about=(
             "A round in each phase collected masklets with the same weights. From those weights, "
-            f"{plural(found.seeds, 'model')} a row was trained for {size.steps} steps at {size.lesson_size} px: on "
+            f"{plural(found.seeds, 'model')} a row was trained for {size.steps} steps of "
+            f"{plural(size.clips, 'clip')} at {size.lesson_size} px: on "
             "drawn clips alone, or half on drawn clips and half on masklets. Each row has the data of all rows above."
         ),
         strips=(),
@@ -247,6 +257,7 @@ def _data(experiment: DataExperiment, done: Mapping[str, UnitResult], versions: 
             "Equal steps: a row with more masklets sees each of them less often. Rows differ in the videos of their "
             "masklets too, since each phase works on videos that have fewest.",
             VIDEOS_ASSUMED,
+            COLONIES_ASSUMED,
         ),
         versions=versions,
     )

@@ -56,10 +56,10 @@ online_objects = {timed}
 class ArmHome:
     """A home in which rounds are turned: its settings and its videos.
 
-    videos, objects: planned by each round. drawn: videos to annotate. evaluated: drawn videos that are kept for the
-    gate; with them the CHO movie, if there are samples. mined: videos mined by a round of phase 3. steps, clips,
-    lesson_size: of a retraining. retention: drawn clips of the retention set. timed: objects of each set whose
-    correction the gate times.
+    videos, objects: planned by each round. drawn: videos to annotate, as the reel says; colonies: more of them, with
+    colonies. evaluated: drawn videos that are kept for the gate; with them the CHO movie, if there are samples. mined:
+    videos mined by a round of phase 3. steps, clips, lesson_size: of a retraining. retention: drawn clips of the
+    retention set. timed: objects of each set whose correction the gate times.
     """
 
     path: Path
@@ -70,6 +70,7 @@ class ArmHome:
     reel: Reel
     frames: int
     seed: int = 0
+    colonies: int = 0
     evaluated: int = 0
     mined: int = 1
     mined_masklets: int = 8
@@ -84,6 +85,7 @@ class ArmHome:
         """The home with its videos, made where it is not there yet."""
         home = make_home(self.path, self._settings())
         take_drawn(home, "annotate", self.drawn, self.reel)
+        take_drawn(home, "annotate", self.colonies, self.reel.of_colonies)
         take_windows(home, [sample for sample in samples if sample.split == "train"], frames=self.frames)
         if self.evaluated:
             take_drawn(home, "evaluate", self.evaluated, self.reel)

@@ -23,7 +23,11 @@ COLUMNS = ("row", "seed", "suite", "protocol", "object", "jf")
 """Of the table of scores; the row `start` is the weights before any training, without seeds."""
 
 START, BASE = "start", "base"
-SUITES: Mapping[str, str] = {"cells": "CHO, real cells", "drawn": "drawn, held out"}
+SUITES: Mapping[str, str] = {
+    "colonies": "colonies, a new kind",
+    "cells": "CHO, real cells",
+    "drawn": "drawn, held out",
+}
 NAMES: Mapping[str, str] = {
     "start": "before training",
     "base": "base: drawn clips",
@@ -66,24 +70,23 @@ class DataFindings:
     @property
     def verdict(self) -> str:
         """The outcome in a sentence."""
-        key = next((one for one in self.scored if one == ("cells", MAIN_PROTOCOL)), self.scored[0])
-        gain = self.rows["phase-3"].over_base[key]
         mined = self.rows["auto"].masklets - self.rows["phase-3"].masklets
+        gains = [self._told(suite) for suite, protocol in self.scored if protocol == MAIN_PROTOCOL]
         told = (
-            f"All masklets made by people change J&F ({key[1]}, {SUITES[key[0]]}) by {shown_difference(gain)} points "
-            "against equal training without them"
+            f"What all masklets made by people change in J&F ({MAIN_PROTOCOL}), against equal training without them: "
+            f"{'; '.join(gains)}."
         )
-        if gain.low > 0:
-            told += ": they are worth it."
-        elif gain.high < 0:
-            told += ": they do harm here."
-        else:
-            told += ": that cannot be told from nothing."
         return (
             told
             if mined
             else f"{told} No automatic masklet was accepted, so the last row repeats the one above."
         )
+
+    def _told(self, suite: str) -> str:
+        """A suite's gain in words."""
+        gain = self.rows["phase-3"].over_base[suite, MAIN_PROTOCOL]
+        meaning = "a gain" if gain.low > 0 else "a loss" if gain.high < 0 else "may be chance"
+        return f"{SUITES[suite]} {shown_difference(gain)}, {meaning}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -210,8 +213,7 @@ def _plot(findings: DataFindings) -> Any:
                 ),
                 COLOURS[order],
             )
-            for order, (owner, protocol) in enumerate(findings.scored)
-            if owner == suite
+            for order, protocol in enumerate(one for owner, one in findings.scored if owner == suite)
         ]
         panels.append(Panel(SUITES[suite], "J&F (0–100)", shown_here))
     return curves(panels, x_label="trained on", x_names=x_names)

@@ -106,7 +106,8 @@ def test_phases_measure_every_object_by_every_protocol(ran: Run):
     experiment, values = ran("phases")
     assert isinstance(experiment, PhasesExperiment)
     done = results(experiment)
-    assert len(experiment.measured.all) == experiment.size.drawn
+    assert set(experiment.measured.by_kind) == {"drawn", "colonies"}, "without samples there are no cells"
+    assert len(experiment.measured.all) == experiment.size.drawn + experiment.size.colonies
     for video in experiment.measured.all:
         wanted = {
             each.number for each in targets(experiment.home, video, most=experiment.size.objects, seed=0)
@@ -133,6 +134,7 @@ def test_data_adds_up_and_scores_videos_that_nobody_trained_on(ran: Run):
     assert not used & {video.video_id for video in experiment.held_out.all}
     done = results(experiment)
     assert len({done[f"train/{name}/seed-0"].values["weights"] for name in ("base", "phase-3")}) == 2
+    assert {"drawn/mask", "colonies/3-click"} <= set(values["rows"]["base"]["jf"])
     assert values["rows"]["base"]["jf_over_base"]["drawn/mask"]["value"] == 0.0
     assert set(values["rows"]) == {"start", *TRAINED}
 
@@ -160,7 +162,7 @@ def test_rounds_are_alike_until_something_was_retrained(ran: Run):
 def test_rounds_turn_on_a_kind_of_video_that_is_new(ran: Run):
     experiment, values = ran("colonies", "--no-prefect")
     assert isinstance(experiment, ColoniesExperiment)
-    assert all(video.name.startswith("drawn-") for video in experiment.arm_home(LOOP, 0).library.videos())
+    assert all(video.name.startswith("colonies-") for video in experiment.arm_home(LOOP, 0).library.videos())
     page = Path(values["report"])
     assert "new to the weights" in page.read_text(encoding="utf-8")
     assert page.with_name("colonies.png").is_file()

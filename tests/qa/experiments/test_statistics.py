@@ -172,7 +172,7 @@ def scored(gain: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(data.COLUMNS))
 
 
-@pytest.mark.parametrize(("gain", "words"), [(2.0, "worth it"), (-2.0, "do harm"), (0.0, "cannot be told")])
+@pytest.mark.parametrize(("gain", "words"), [(2.0, "a gain"), (-2.0, "a loss"), (0.0, "may be chance")])
 def test_data_is_judged_against_the_base_row(gain: float, words: str):
     found = data.find(scored(gain), {"phase-3": 9, "auto": 12}, {"phase-3": 100.0, "auto": 110.0})
     assert found.rows["phase-2"].over_base["cells", "3-click"].value == pytest.approx(2 * gain)
