@@ -449,8 +449,9 @@ def model_evaluate(
     suite: Annotated[
         str,
         typer.Option(
-            metavar="drawn|cho",
-            help="A held-out suite instead of the home's evaluation videos, with baselines; needs no home.",
+            metavar="drawn|cho|development",
+            help="A suite instead of the home's evaluation videos, with baselines; needs no home. The first two are "
+            "held out; the last is for looking at while training.",
         ),
     ] = "",
     groups: Annotated[

@@ -96,7 +96,7 @@ def evaluate(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Print J, F, J&F by protocol, with intervals, on the frozen split or on a held-out suite; `out` gets it all.
+    """Print J, F, J&F by protocol, with intervals, on the frozen split or on a suite; `out` gets it all.
 
     A suite's scores have those of the baselines beside them. It needs no home; without one the weights are the
     packaged ones and settings have their defaults.
@@ -142,9 +142,9 @@ def evaluate(
 def _videos(home: EngineHome | None, suite: str) -> list[EvaluationVideo]:
     """What is evaluated on; there is an object in it that can be scored."""
     if suite or home is None:
-        from engine.judging.suites import held_out
+        from engine.judging.suites import suite_videos
 
-        videos = held_out(suite)
+        videos = suite_videos(suite)
     else:
         from engine.judging.sets import evaluation_set
 

@@ -106,7 +106,7 @@ def _next(home: EngineHome | None, recipe: Recipe, checkpoint: Path) -> str:
         following = "nano-images" if recipe.size == "nano" else "images"
         return f"engine model train {following} --from {checkpoint}"
     if home is None:
-        return f"engine model evaluate {checkpoint} --suite drawn"
+        return f"engine model evaluate {checkpoint} --suite development"
     return f"engine --home {home.path} model evaluate {checkpoint}"
 
 

@@ -1,10 +1,12 @@
-"""Held-out suites: what the packaged model is measured on and never trained or tuned on.
+"""Suites: what the packaged model is measured on and never trained or tuned on, and what training is steered by.
 
 - `drawn`: 40 drawn clips of 12 frames at 256 px with up to three objects each, on photographs and videos that no
   training clip uses. A fifth are cells; the rest is shared out over everything that can happen in a scene about
   as it is in training, so hiding, leaving, crossing look-alikes, small and camouflaged things weigh what they
   weigh there. The seeds are far from those of training. Frozen: `FROZEN` tells these clips from others.
 - `cho`: a movie of CHO cells, which no training has seen (`engine.samples`).
+- `development`: clips of the kinds and number of `drawn`, of other seeds and on the photographs of training. It is
+  there to be looked at while weights are made, so that the held-out ones need not be.
 
 `new_domain` is a pair to try adaptation with: bacteria, the beginning of a movie to train on, the rest held out.
 """
@@ -21,7 +23,7 @@ import numpy as np
 from engine.samples import Sample, load_bacteria, load_samples
 from model.training.clips import TrainingVideo
 from model.training.synthetic import SyntheticClips
-from model.training.textures import Photographs, default_cache, load_photographs
+from model.training.textures import Photographs, Split, default_cache, load_photographs
 from model.video.frame_source import ArrayFrames
 from qa.evaluation import EvaluationVideo
 from storage.errors import EngineError
@@ -29,19 +31,19 @@ from storage.masks import Rle, decode
 
 __all__ = [
     "FROZEN",
-    "HELD_OUT",
+    "SUITES",
     "SuiteError",
     "clip_kind",
     "digest",
     "drawn_clips",
-    "held_out",
     "new_domain",
+    "suite_videos",
 ]
 
-HELD_OUT = ("drawn", "cho")
-"""Names of the held-out suites."""
+SUITES = ("drawn", "cho", "development")
+"""Names of the suites; all but the last are held out."""
 
-FROZEN: Mapping[str, str] = MappingProxyType({"drawn": "6bf16ca2b88e"})
+FROZEN: Mapping[str, str] = MappingProxyType({"drawn": "6bf16ca2b88e", "development": "22c47a6c757a"})
 """What `digest` gives for a suite that is drawn by code, at the release that froze it."""
 
 CLIPS: Mapping[str, int] = MappingProxyType(
@@ -57,9 +59,10 @@ CLIPS: Mapping[str, int] = MappingProxyType(
         "occluded": 3,
     }
 )
-"""Clips of the drawn suite by what happens in them."""
+"""Clips of a drawn suite by what happens in them."""
 
-CLIP_FRAMES, CLIP_OBJECTS, CLIP_SIZE, CLIP_SEED = 12, 3, 256, 20_261_122
+CLIP_FRAMES, CLIP_OBJECTS, CLIP_SIZE = 12, 3, 256
+HELD_OUT_SEED, DEVELOPMENT_SEED = 20_261_122, 20_261_123
 TRAIN_FRAMES = 13  # of the bacteria movie's 20; the others are held out
 
 
@@ -67,21 +70,20 @@ class SuiteError(EngineError):
     """A suite could not be put together as it was frozen."""
 
 
-def held_out(name: str, cache: Path | None = None) -> list[EvaluationVideo]:
-    """The videos of a held-out suite.
+def suite_videos(name: str, cache: Path | None = None) -> list[EvaluationVideo]:
+    """The videos of a suite.
 
     `cache` keeps what is downloaded, by default the cache folder of the engine. Raises SuiteError for an unknown
     name or where photographs are missing, SamplesError where a movie cannot be had.
     """
     base = default_cache().parent if cache is None else cache
     if name == "drawn":
-        natural = load_photographs("held-out", base / "photographs")
-        if natural.missing:
-            raise SuiteError("The drawn suite needs all of its photographs.\n" + "\n".join(natural.missing))
-        return drawn_clips(natural)
+        return drawn_clips(_all_photographs(name, "held-out", base))
+    if name == "development":
+        return drawn_clips(_all_photographs(name, "train", base), seed=DEVELOPMENT_SEED)
     if name == "cho":
         return [_as_video(load_samples(base / "samples", windows=0)[-1])]
-    raise SuiteError(f"Suite {name!r} is unknown; use one of {', '.join(HELD_OUT)}.")
+    raise SuiteError(f"Suite {name!r} is unknown; use one of {', '.join(SUITES)}.")
 
 
 def drawn_clips(
@@ -90,6 +92,7 @@ def drawn_clips(
     *,
     frames: int = CLIP_FRAMES,
     size: int = CLIP_SIZE,
+    seed: int = HELD_OUT_SEED,
     progress: Callable[[str], None] | None = None,
 ) -> list[EvaluationVideo]:
     """Clips of given kinds on given photographs, named drawn-NN-KIND: equal arguments give equal clips."""
@@ -102,7 +105,7 @@ def drawn_clips(
             videos=natural.videos,
             plot=None if kind == "cells" else kind,
         )
-        rng = np.random.default_rng([CLIP_SEED, number])
+        rng = np.random.default_rng([seed, number])
         clip = source.clip(number, rng, frames=frames, objects=CLIP_OBJECTS, size=size)
         name = f"drawn-{number:02d}-{kind}"
         videos.append(EvaluationVideo.from_clip(name, clip))
@@ -111,8 +114,16 @@ def drawn_clips(
     return videos
 
 
+def _all_photographs(suite: str, split: Split, base: Path) -> Photographs:
+    """Raises SuiteError where one is missing: with fewer the clips would be others."""
+    natural = load_photographs(split, base / "photographs")
+    if natural.missing:
+        raise SuiteError(f"The {suite} suite needs all of its photographs.\n" + "\n".join(natural.missing))
+    return natural
+
+
 def clip_kind(video_id: str) -> str:
-    """What happens in a clip of the drawn suite, told by its name; empty for other videos."""
+    """What happens in a drawn clip of a suite, told by its name; empty for other videos."""
     drawn, _, rest = video_id.partition("-")
     kind = rest.partition("-")[2]
     return kind if drawn == "drawn" and kind in CLIPS else ""

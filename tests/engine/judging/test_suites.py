@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine import samples
-from engine.judging.suites import CLIPS, HELD_OUT, SuiteError, digest, drawn_clips, held_out
+from engine.judging.suites import CLIPS, SUITES, SuiteError, digest, drawn_clips, suite_videos
 from model.training.photographs import PACKAGES
 from model.training.textures import Photographs
 from storage.masks import area
@@ -19,7 +19,7 @@ FROZEN_AREAS = [310, 730, 640]  # pixels of all objects of a clip
 
 def test_the_drawn_suite_has_forty_clips_of_every_kind() -> None:
     assert sum(CLIPS.values()) == 40
-    assert "drawn" in HELD_OUT
+    assert "drawn" in SUITES
 
 
 def test_drawn_clips_repeat_themselves() -> None:
@@ -36,14 +36,14 @@ def test_drawn_clips_repeat_themselves() -> None:
 def test_unknown_suites_and_missing_photographs_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SuiteError, match="unknown; use one of drawn, cho"):
-        held_out("dawn", tmp_path)
+    with pytest.raises(SuiteError, match="unknown; use one of drawn, cho, development"):
+        suite_videos("dawn", tmp_path)
     monkeypatch.setattr(
         "engine.judging.suites.load_photographs",
         lambda split, cache: Photographs((), (), ("tiny==1.0: no net",)),
     )
     with pytest.raises(SuiteError, match="needs all of its photographs"):
-        held_out("drawn", tmp_path)
+        suite_videos("drawn", tmp_path)
 
 
 def test_no_photograph_is_on_both_sides() -> None:
