@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qa.experiments.page import Block, Picture, Section, shown, shown_difference
+from qa.experiments.page import STACKED, Block, Picture, Section, shown, shown_difference, stacked
 from qa.experiments.paper import WORTH, WORTH_CITATION
 from qa.experiments.plots import COLOURS, Curve, Panel, curves
 from qa.experiments.statistics import Estimate, crossed_mean
@@ -132,11 +132,13 @@ def section(
             "J&F after equal training, beside the paper",
             _scores_table(findings),
             note=f"In brackets: 95 % bootstrap interval over objects and over {seeds} a row. {WORTH_CITATION}",
+            kind=STACKED,
         ),
         Block(
             "Against the base row, paired by object and training",
             _gains_table(findings),
             note="Points of J&F. Where the interval holds 0, the data cannot be told from no data.",
+            kind=STACKED,
         ),
     )
     return Section(
@@ -166,7 +168,7 @@ def _scores_table(findings: DataFindings) -> Table:
             [formats.number(value) for value in published[1:]] if published else [formats.NOT_AVAILABLE] * 2
         )
         cost = formats.duration(row.people_s) if row.people_s else formats.NOT_AVAILABLE
-        mine = [shown(row.scores[key]) for key in findings.scored]
+        mine = [stacked(shown(row.scores[key])) for key in findings.scored]
         rows.append((NAMES[name], formats.count(row.masklets), cost, *mine, *paper))
     return Table(
         columns=(
@@ -183,7 +185,7 @@ def _scores_table(findings: DataFindings) -> Table:
 
 def _gains_table(findings: DataFindings) -> Table:
     rows: list[tuple[Cell, ...]] = [
-        (NAMES[name], *(shown_difference(row.over_base[key]) for key in findings.scored))
+        (NAMES[name], *(stacked(shown_difference(row.over_base[key])) for key in findings.scored))
         for name, row in findings.rows.items()
         if name not in (START, BASE)
     ]

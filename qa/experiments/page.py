@@ -19,6 +19,9 @@ from qa.report.filmstrip import Filmstrip, Thumbnail
 from qa.report.gallery import Group, within_budget
 from qa.report.table import Column, Table
 
+STACKED = "stacked"
+"""The kind of a block whose columns are so many that intervals stand under their values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -138,3 +141,8 @@ def shown_difference(estimate: Estimate | None, digits: int = 1) -> str:
     low, high = formats.signed(estimate.low, digits), formats.signed(estimate.high, digits)
     interval = "" if formats.NOT_AVAILABLE in (low, high) else f" ({low} … {high})"
     return f"{formats.signed(estimate.value, digits)}{interval}"
+
+
+def stacked(text: str) -> str:
+    """What `shown` and `shown_difference` give as two lines, for a block of the kind `STACKED`."""
+    return text.replace(" (", "\n(")
