@@ -121,7 +121,7 @@ class DataExperiment(BegunExperiment[DataSize]):
         """What it will do."""
         size = self.size
         cells = " and the CHO movie" if self.held_out.cells else ""
-        drawn = plural(2 * size.evaluated, "held-out drawn video")
+        drawn = f"{plural(size.evaluated, 'held-out drawn video')}, {size.evaluated} of colonies"
         return (
             f"Collects masklets in a round of each phase, trains {len(TRAINED)} x {size.seeds} models from the same "
             f"weights for {size.steps} steps each, and compares them on {drawn}{cells}."

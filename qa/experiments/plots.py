@@ -15,6 +15,8 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#9
 """Okabe and Ito's, as in the reports."""
 INK, SOFT, LINE = "#17202c", "#6a7788", "#e1e6ec"
 WIDTH_IN, HEIGHT_IN, DPI = 6.0, 3.4, 150
+LEGEND_ROOM = 0.12
+"""What a legend needs of the height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,15 @@ def curves(panels: Sequence[Panel], *, x_label: str, x_names: Mapping[float, str
         if panel.y_from is not None:
             axes.set_ylim(bottom=panel.y_from)
         if any(curve.label for curve in panel.curves):
-            axes.legend(frameon=False, fontsize=9)
+            _legend_above(axes, columns=len(panel.curves))
     return figure
+
+
+def _legend_above(axes: Axes, *, columns: int) -> None:
+    """A legend over everything drawn: `best` places know nothing of whiskers."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(top=high + LEGEND_ROOM * (high - low))
+    axes.legend(loc="upper left", ncols=columns, frameon=False, fontsize=9)
 
 
 def bars(
