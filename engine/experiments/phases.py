@@ -211,6 +211,7 @@ class PhasesExperiment(BegunExperiment[PhasesSize]):
                     phase=arm.phase,
                     seed=seed,
                     people=self.size.people,
+                    dealt="by video",
                     arms=[one.name for one in self.arms],
                     weights=trained[f"train/{arm.mode}"] if arm.mode else "",
                 ),
@@ -233,7 +234,8 @@ class PhasesExperiment(BegunExperiment[PhasesSize]):
         start = load_weights(self.home, self.start)
         tracker = load_weights(self.home, self._weights(arm))
         config = SessionConfig(precision=self.home.settings.model.precision)
-        groups = groups_of_people([one.name for one in self.arms], each=self.size.people, seed=seed)
+        names = [one.name for one in self.arms]
+        groups = groups_of_people(names, each=self.size.people, seed=seed, video=video.name)
         sitting = Sitting(
             name=f"{arm.name}-s{seed}",
             phase=arm.phase,

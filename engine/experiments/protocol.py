@@ -107,10 +107,16 @@ def efforts(worked: Worked) -> Iterator[tuple[MaskletWork, EffortSummary]]:
         yield work, summarise(_of(worked.effort, name), _of(worked.annotations, name))
 
 
-def groups_of_people(names: Sequence[str], *, each: int, seed: int) -> dict[str, tuple[str, ...]]:
-    """As many people as are needed, dealt to the named groups at random: who works by which protocol is chance."""
+def groups_of_people(
+    names: Sequence[str], *, each: int, seed: int, video: str
+) -> dict[str, tuple[str, ...]]:
+    """As many people as are needed, dealt to the named groups at random, anew for every video.
+
+    Nobody works on a video by two protocols, and over the videos everybody comes to work by all of them: a group
+    that stayed together would put the speed of its people into its protocol's costs.
+    """
     people = [f"annotator-{number:02d}" for number in range(1, each * len(names) + 1)]
-    dealt = np.random.default_rng([seed, len(names)]).permutation(len(people))
+    dealt = generator(seed, "groups", video).permutation(len(people))
     return {
         name: tuple(sorted(people[int(index)] for index in dealt[place * each : (place + 1) * each]))
         for place, name in enumerate(names)
