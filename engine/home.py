@@ -52,14 +52,16 @@ class EngineHome:
         return self.path / "reports"
 
 
-def create_home(path: Path, *, store_url: str = "", database_url: str = "") -> EngineHome:
+def create_home(path: Path, *, store_url: str = "", database_url: str = "", more: str = "") -> EngineHome:
     """Make a home folder with settings, store and catalog; an existing home is opened and left as it is.
+
+    more: settings (TOML) that a new home's file ends with.
 
     Raises HomeError where the folder cannot be written.
     """
     settings_file = path / SETTINGS_FILE
     if not settings_file.exists():
-        _write_settings(settings_file, store_url=store_url, database_url=database_url)
+        _write_settings(settings_file, store_url=store_url, database_url=database_url, more=more)
     return open_home(path)
 
 
@@ -88,13 +90,13 @@ def open_home(path: Path, *, flags: Mapping[str, Any] | None = None) -> EngineHo
     )
 
 
-def _write_settings(target: Path, *, store_url: str, database_url: str) -> None:
+def _write_settings(target: Path, *, store_url: str, database_url: str, more: str) -> None:
     """Write `engine.toml` for its owner only, since a database address may hold a password."""
     text = TEMPLATE.format(store_url=json.dumps(store_url), database_url=json.dumps(database_url))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
+            file.write(text + more)
     except OSError as error:
         raise HomeError(
             f"Cannot make an engine home in {target.parent}: {error.strerror}. "

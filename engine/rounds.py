@@ -157,7 +157,7 @@ def sam_checkpoint(home: EngineHome) -> str:
 
 
 def weights_path(configured: str, setting: str) -> Path:
-    """File that a setting names by its path, or by the name it was pulled by; RoundError if it is not there."""
+    """File that a setting or option names by path, or by the name it was pulled by; RoundError if it is not there."""
     from model.files.download import pulled_path
 
     path = Path(configured)

@@ -13,7 +13,7 @@ from pathlib import Path
 from engine.cli.ingest import ingest_paths, ingest_sample, show_outcomes
 from engine.cli.round import progress_line, tell_stage
 from engine.cli.show import next_step, out, say
-from engine.home import EngineHome, create_home, open_home
+from engine.home import EngineHome, create_home
 from engine.machine import open_round
 from engine.status import RoundStatus, all_rounds
 
@@ -70,12 +70,7 @@ def run_demo(path: Path, *, seed: int) -> None:
 
 
 def _demo_home(path: Path, *, seed: int) -> EngineHome:
-    settings = path / "engine.toml"
-    if not settings.exists():
-        create_home(path)
-        with settings.open("a", encoding="utf-8") as file:
-            file.write(DEMO_SETTINGS.format(seed=seed))
-    return open_home(path)
+    return create_home(path, more=DEMO_SETTINGS.format(seed=seed))
 
 
 def _run_rounds(home: EngineHome) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 from engine.errors import EngineError, SettingsError
 from engine.experiments.units import PREFIX, Unit, UnitResult, read_result, record_result
-from engine.home import SETTINGS_FILE, EngineHome, create_home, open_home
+from engine.home import SETTINGS_FILE, EngineHome, create_home
 from storage.commits import canonical_json
 
 DESIGN_KEY = f"{PREFIX}/design.json"
@@ -90,13 +90,8 @@ class Place:
 
 
 def make_home(path: Path, settings: str) -> EngineHome:
-    """The home at `path`; a new one gets `settings` (TOML) appended to its file, an existing one stays as it is."""
-    file = path / SETTINGS_FILE
-    if not file.exists():
-        create_home(path)
-        with file.open("a", encoding="utf-8") as opened:
-            opened.write(settings)
-    return open_home(path)
+    """The home at `path`; a new one's file ends with `settings` (TOML), an existing one stays as it is."""
+    return create_home(path, more=settings)
 
 
 def fix_design(home: EngineHome, wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from engine.experiments.base import Place, fix_design, make_home
 from engine.experiments.footage import sample_windows
 from engine.experiments.units import Unit, UnitResult, read_result
 from engine.home import EngineHome
-from engine.rounds import base_checkpoint
+from engine.rounds import base_checkpoint, store_checkpoint, weights_path
 
 SECONDS_PER_STEP = 0.55
 SECONDS_PER_ROUND_FRAME = 0.4
@@ -47,9 +47,15 @@ class BegunExperiment(Generic[S]):
         self.place = place
         self.size = size
         self.home: EngineHome = make_home(place.home(self.name), SETTINGS.format(checkpoint=checkpoint))
-        self.start = base_checkpoint(self.home)
+        self.start = self._start(checkpoint)
         self.samples = sample_windows(place.samples, offline=place.offline) if size.cells else []
         self.design = fix_design(self.home, self._wanted())
+
+    def _start(self, checkpoint: str) -> str:
+        """Hash of the weights asked for, or of those that the experiment was begun with; RoundError without them."""
+        if not checkpoint:
+            return base_checkpoint(self.home)
+        return store_checkpoint(self.home, weights_path(checkpoint, "--from"))
 
     def done(self, unit: Unit) -> UnitResult:
         """The result of a unit that others build on."""

@@ -107,9 +107,7 @@ def efforts(worked: Worked) -> Iterator[tuple[MaskletWork, EffortSummary]]:
         yield work, summarise(_of(worked.effort, name), _of(worked.annotations, name))
 
 
-def groups_of_people(
-    names: Sequence[str], *, each: int, seed: int, video: str
-) -> dict[str, tuple[str, ...]]:
+def groups_of_people(names: Sequence[str], *, each: int, seed: int, video: str) -> dict[str, tuple[str, ...]]:
     """As many people as are needed, dealt to the named groups at random, anew for every video.
 
     Nobody works on a video by two protocols, and over the videos everybody comes to work by all of them: a group

@@ -89,7 +89,9 @@ class TestModelEvaluate:
         self, home: EngineHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_checkpoint: Path
     ):
         videos = evaluation_set(home)
-        monkeypatch.setattr("engine.judging.suites.suite_videos", lambda name: videos if name == "drawn" else [])
+        monkeypatch.setattr(
+            "engine.judging.suites.suite_videos", lambda name: videos if name == "drawn" else []
+        )
         arguments = ("evaluate", micro_checkpoint, "--suite", "drawn", "--protocol", "mask", "--json")
         result = run("--home", tmp_path / "nowhere", "model", *arguments)
         assert result.exit_code == 0, result.exception

@@ -8,13 +8,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from engine.errors import RoundError
 from engine.experiments.base import Experiment, ExperimentError, pending, results, run_pending
 from engine.experiments.catalogue import EXPERIMENTS, Request, open_experiment
 from engine.experiments.colonies import ColonyClips
@@ -89,15 +93,16 @@ def test_without_samples_there_are_only_drawn_videos(tmp_path: Path):
     assert sample_windows(tmp_path / "nothing", offline=True) == []
 
 
-def test_people_are_dealt_to_protocols_once_and_by_chance():
-    groups = groups_of_people(["a", "b", "c"], each=4, seed=0)
+def test_people_are_dealt_to_protocols_by_chance_and_anew_for_every_video():
+    def dealt(**other: Any) -> dict[str, tuple[str, ...]]:
+        return groups_of_people(["a", "b", "c"], each=4, **({"seed": 0, "video": "one"} | other))
+
+    groups = dealt()
     people = [name for group in groups.values() for name in group]
     assert len(people) == len(set(people)) == 12
-    assert (
-        groups
-        == groups_of_people(["a", "b", "c"], each=4, seed=0)
-        != groups_of_people(["a", "b", "c"], each=4, seed=1)
-    )
+    assert groups == dealt()
+    assert groups != dealt(seed=1)
+    assert groups != dealt(video="two")
 
 
 @pytest.mark.slow
@@ -216,6 +221,21 @@ def test_units_have_different_keys_and_name_what_they_build_on(tmp_path: Path, m
     by_name = {unit.name: unit for unit in units}
     assert by_name["train/all"].inputs["lessons"] == [by_name["lesson/drawn-annotate-000"].key]
     assert by_name["phase-3/seed-0/drawn-measure-000"].inputs["weights"] == by_name["train/all"].key
+
+
+def test_other_weights_in_the_same_folder_are_refused(tmp_path: Path, micro_checkpoint: Path):
+    asked = Request("phases", tmp_path, "tiny", str(micro_checkpoint))
+    begun = open_experiment(asked)
+    other = tmp_path / "other.safetensors"
+    state = load_file(micro_checkpoint)
+    with safe_open(micro_checkpoint, "pt") as file:
+        save_file({name: values + 1 for name, values in state.items()}, other, file.metadata())
+    with pytest.raises(ExperimentError, match="start"):
+        open_experiment(replace(asked, checkpoint=str(other)))
+    with pytest.raises(RoundError, match="nowhere"):
+        open_experiment(replace(asked, checkpoint="nowhere.safetensors"))
+    unsaid = open_experiment(replace(asked, checkpoint=""))
+    assert [unit.key for unit in unsaid.units()] == [unit.key for unit in begun.units()]
 
 
 def test_every_experiment_has_every_scale():
