@@ -42,7 +42,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts."
 
 
 SENTENCES = {
-    "phases": "The same objects annotated by three groups of people, one protocol each: what a frame costs in each "
+    "phases": "The same objects annotated by groups of people, one protocol each: what a frame costs in each "
     "phase.",
     "data": "Equal training without and with each phase's masklets: what their data is worth in J&F.",
     "rounds": "Rounds of the whole loop against rounds without retraining: whether the loop pays, and by how much.",

@@ -38,6 +38,9 @@ ROOT = Path(__file__).parents[3]
 BUSY_S = 1800
 """What a minute and a half of computing may take where other programs have most of the machine."""
 
+QUICK_S = 300
+"""What a quick variant may be expected to take of one core."""
+
 Run = Callable[..., tuple[Experiment, dict[str, Any]]]
 
 
@@ -52,7 +55,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Run:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         said: dict[str, Any] = json.loads(done.stdout)
-        return open_experiment(Request(name, root, "quick")), said
+        experiment = open_experiment(Request(name, root, "quick"))
+        assert sum(unit.cost for unit in experiment.units()) < QUICK_S
+        return experiment, said
 
     return run
 
