@@ -16,6 +16,7 @@ import numpy.typing as npt
 from engine.home import EngineHome
 from engine.stages.base import Row
 from model.errors import ClipError, LeakError
+from model.training.mae.pictures import Pictures
 from storage.videos import HeldLooks, Video, frames_to_hash
 
 if TYPE_CHECKING:
@@ -84,12 +85,39 @@ class ComparedVideos:
             alike = self._held.alike(_frames(video))
             video.rest()
             if alike:
-                raise LeakError(
-                    f"Video {video.name} looks like {alike[0]}, which is kept for evaluation; training on it would "
-                    "make every later score worthless. Take it out of what is trained on."
-                )
+                raise _looks_like(f"Video {video.name}", alike[0])
             self._passed.add(index)
         return video
+
+
+class ComparedPictures:
+    """Pictures from outside a home, each compared with the videos it keeps for evaluation when first drawn."""
+
+    def __init__(self, pictures: Pictures, held: HeldLooks) -> None:
+        self._pictures, self._held = pictures, held
+        self._passed: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def picture(
+        self, index: int, rng: np.random.Generator, *, size: int
+    ) -> tuple[npt.NDArray[np.uint8], str]:
+        """The picture. Raises LeakError if it looks like an evaluation video, ClipError if it cannot be read."""
+        image, name = self._pictures.picture(index, rng, size=size)
+        if index not in self._passed:
+            alike = self._held.alike([image])
+            if alike:
+                raise _looks_like(f"Picture {name}", alike[0])
+            self._passed.add(index)
+        return image, name
+
+
+def _looks_like(what: str, held: str) -> LeakError:
+    return LeakError(
+        f"{what} looks like {held}, which is kept for evaluation; training on it would make every later score "
+        "worthless. Take it out of what is trained on."
+    )
 
 
 def _frames(video: OpenedVideo) -> Iterator[npt.NDArray[np.uint8]]:

@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 
 from engine.home import EngineHome
-from engine.training.sources import open_sources
+from engine.training.begun import begin
+from engine.training.leaks import ComparedPictures
+from engine.training.sources import digest_of_rows, open_sources
 from model.allocator import keep_freed_memory, suits
 from model.errors import TrainingError
 from model.training.clips import ClipSource
@@ -46,6 +48,7 @@ def run(home: EngineHome | None, asked: RecipeRun, *, progress: Progress | None 
     device = _device(home)
     if all(suits(recipe.side(stage)) for stage in recipe.stages):
         keep_freed_memory()
+    _begin(home, asked)
     if recipe.what == "mae":
         if asked.start is not None:
             raise TrainingError(f"Recipe {recipe.name} trains a fresh trunk; it starts from no weights.")
@@ -75,6 +78,13 @@ def _opened(home: EngineHome | None, recipe: Recipe, texts: Sequence[str]) -> li
     return open_sources(home, texts, augmentation=recipe.augmentation)
 
 
+def _begin(home: EngineHome | None, asked: RecipeRun) -> None:
+    """Refuses to go on with other data set rows than the folder's training was begun with."""
+    digest = digest_of_rows(home, asked.recipe.texts)
+    if digest:
+        begin(asked.out_dir, {"data set": digest})
+
+
 def open_pictures(home: EngineHome | None, texts: Sequence[str]) -> Pictures:
     """Pictures to pre-train on: `pictures:/folder`, or single frames of any source of clips, mixed by weight."""
     return MixedPictures([_open_pictures(home, text) for text in texts])
@@ -83,7 +93,10 @@ def open_pictures(home: EngineHome | None, texts: Sequence[str]) -> Pictures:
 def _open_pictures(home: EngineHome | None, text: str) -> tuple[Pictures, float | None]:
     if text.startswith("pictures:"):
         read = read_text(text, PICTURES)
-        return FolderPictures(read.path()), read.weight
+        found = FolderPictures(read.path())
+        if home is None:
+            return found, read.weight
+        return ComparedPictures(found, home.library.splits().held_looks()), read.weight
     (source,) = open_sources(home, [text])
     return ClipPictures(source.clips), source.weight
 

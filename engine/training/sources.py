@@ -13,6 +13,7 @@ like one of its evaluation videos.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,10 +28,11 @@ from engine.dataset import MaskReader, latest_dataset
 from engine.errors import RoundError
 from engine.home import EngineHome, open_home
 from engine.stages.base import Row, read_parts
+from engine.training.begun import rows_digest
 from engine.training.leaks import ComparedVideos, forbidden_groups, refuse_leaks
 from model.training.augment import AUGMENTATIONS, Augmentation
 from model.training.clips import ClipSource
-from model.training.data.sources import KINDS, Kind, SourceText, check_mix, parse_source
+from model.training.data.sources import KINDS, Kind, SourceText, check_mix, parse_source, read_text
 from model.training.data.videos import IndexedClips, OpenedVideo, VideoIndex
 from model.training.guard import GuardedClips
 from model.training.mixture import Source
@@ -41,7 +43,7 @@ from storage.masks import Rle, decode, is_empty
 from storage.objects import open_store
 from storage.videos import HeldLooks, StoredFrames, VideoLibrary
 
-__all__ = ["ORIGINS", "DatasetVideos", "dataset_clips", "dataset_of_round", "open_sources"]
+__all__ = ["ORIGINS", "DatasetVideos", "dataset_clips", "dataset_of_round", "digest_of_rows", "open_sources"]
 
 ORIGINS = ("all", "manual", "auto")
 """Whose masklets: everybody's, people's (made or corrected by hand), or the model's own that people accepted."""
@@ -72,6 +74,17 @@ def _compared(clips: ClipSource, held: HeldLooks) -> ClipSource:
     if isinstance(clips, IndexedClips):
         return IndexedClips(ComparedVideos(clips.videos, held), clips.augmentation)
     return clips
+
+
+def digest_of_rows(home: EngineHome | None, texts: Sequence[str]) -> str:
+    """What the data sets among the texts hold now, as a hash: `home:` means other rows after another round."""
+    readers = {"home": _newest, "manifest": _of_round}
+    rows: list[Row] = []
+    for text in texts:
+        read_rows = readers.get(re.split("[:?=]", text)[0])
+        if read_rows is not None:
+            rows += read_rows(home, read_text(text, _engine_kinds(home)))[1]
+    return rows_digest(rows) if rows else ""
 
 
 def dataset_clips(

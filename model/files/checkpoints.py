@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -63,7 +64,7 @@ def save_checkpoint(model: Sam2, path: Path, metadata: Mapping[str, str] | None 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_then_rename(state, path.with_name(f".{path.name}.{os.getpid()}.part"), path, text)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot write checkpoint {path}: {error}") from error
 
 

@@ -18,7 +18,7 @@ import torch
 
 from model.config import Sam2Config, sam2_config
 from model.errors import TrainingError
-from model.files.checkpoints import default_checkpoint, load_checkpoint, save_checkpoint
+from model.files.checkpoints import checkpoint_hash, default_checkpoint, load_checkpoint, save_checkpoint
 from model.files.download import pulled_path
 from model.network.sam2 import Sam2
 from model.training.batch import Batch
@@ -73,6 +73,7 @@ def run_recipe(
     weights. Raises `TrainingError` when `out_dir` holds a run of another recipe or start.
     """
     weights = start or starting_weights(recipe)
+    _refuse_frozen_chance(recipe, weights)
     _remember(recipe, out_dir, seed, weights)
     first = own_sources.get(recipe.stages[0].name, sources)
     model = _fresh(recipe, first, seed) if weights is None else _started(recipe, weights)
@@ -149,10 +150,20 @@ def starting_weights(recipe: Recipe) -> Path | None:
     return path
 
 
+def _refuse_frozen_chance(recipe: Recipe, weights: Path | None) -> None:
+    """An encoder that is frozen as it was drawn at random would learn nothing, and nobody would be told."""
+    frozen = [stage.name for stage in recipe.stages if stage.config.freeze_encoder]
+    if weights is None and frozen:
+        raise TrainingError(
+            f"Recipe {recipe.name} freezes the image encoder (stage {frozen[0]}), so it cannot start from fresh "
+            "weights: name trained ones with --from."
+        )
+
+
 def _remember(recipe: Recipe, out_dir: Path, seed: int, weights: Path | None) -> None:
     """Writes the recipe beside what it makes; refuses a folder where another one was run."""
     path = out_dir / RECIPE_FILE
-    start = "fresh" if weights is None else str(weights.absolute())
+    start = "fresh" if weights is None else f"{weights.absolute()} ({checkpoint_hash(weights)[:16]})"
     text = f"# run with --seed {seed}, started from {start}\n{recipe.to_toml()}"
     if path.exists() and _deciding(path.read_text(encoding="utf-8")) != _deciding(text):
         raise TrainingError(

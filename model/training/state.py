@@ -68,7 +68,7 @@ class States:
         partial = self._folder / "state.partial"
         try:
             with partial.open("wb") as stream:
-                torch.save(dict(content), stream)
+                _write(content, stream)
             digest = _sha256(partial)
             replace_file(partial, self._folder / f"state-{step:08d}.{digest}.pt")
         except OSError as error:
@@ -117,6 +117,19 @@ class States:
             else:
                 seen.add(state.step)
                 kept += 1
+
+
+def _write(content: Mapping[str, Any], stream: IO[bytes]) -> None:
+    """`torch.save`, whose writer hides an error of the stream behind a RuntimeError of its own."""
+    try:
+        torch.save(dict(content), stream)
+    except RuntimeError as error:
+        hidden: BaseException | None = error.__context__
+        while hidden is not None and not isinstance(hidden, OSError):
+            hidden = hidden.__context__
+        if hidden is None:
+            raise
+        raise hidden from error
 
 
 def is_full(error: OSError) -> bool:

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PilImage
-from PIL import UnidentifiedImageError
 
 from model.errors import ClipError, TrainingError
 from model.training.clips import ClipSource
@@ -51,9 +50,17 @@ class FolderPictures:
         try:
             with PilImage.open(path) as image:
                 image.draft("RGB", (2 * size, 2 * size))  # a JPEG is decoded no larger than needed
-                return np.asarray(image.convert("RGB")), str(path)
-        except (OSError, UnidentifiedImageError) as error:
+                return _rgb(image), str(path)
+        except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as error:
             raise ClipError(f"Cannot read the picture {path}: {error}.") from error
+
+
+def _rgb(image: PilImage.Image) -> Image:
+    """uint8 [H,W,3]; pictures of 16 bits lose the lower eight, where a plain conversion would cut at 255."""
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.asarray(image.convert("RGB"))
 
 
 class ClipPictures:

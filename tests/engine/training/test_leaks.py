@@ -19,6 +19,7 @@ from engine.machine import advance_round, open_round
 from engine.stages.base import Row, StageContext
 from engine.stages.dataset import Dataset
 from engine.training.leaks import LeakError, forbidden_groups, left_out, refuse_leaks
+from engine.training.recipes import open_pictures
 from engine.training.retraining import clip_sources, training_videos
 from engine.training.sources import open_sources
 from model.errors import TrainingError
@@ -178,3 +179,18 @@ def test_a_copy_of_an_evaluation_video_is_told_and_kept_out(make_home: Callable[
 def next_round(home: EngineHome) -> RoundOpening:
     """What the opening of another round of phase 1 would look like."""
     return replace(list_rounds(home.store)[0], round_id="r0002-p1", number=2)
+
+
+@pytest.mark.parametrize(("seed", "leaks"), [(9, True), (3, False)], ids=["copy", "another video"])
+def test_a_picture_of_an_evaluation_video_is_refused(
+    home: EngineHome, tmp_path: Path, seed: int, leaks: bool
+) -> None:
+    """Pictures to pre-train on have no video and no name to tell by."""
+    frames, _ = discs(seed)
+    Image.fromarray(frames[0]).save(tmp_path / "film.png")
+    pictures = open_pictures(home, [f"pictures:{tmp_path}"])
+    if leaks:
+        with pytest.raises(LeakError, match=r"film\.png looks like held-out, which is kept for evaluation"):
+            pictures.picture(0, np.random.default_rng(0), size=64)
+    else:
+        assert pictures.picture(0, np.random.default_rng(0), size=64)[0].shape == frames[0].shape

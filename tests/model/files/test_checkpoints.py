@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -224,6 +225,18 @@ def test_files_without_weights_are_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "absent.pt")
     with pytest.raises(CheckpointError, match="cannot read"):
         checkpoint_hash(tmp_path / "absent.pt")
+
+
+def test_a_write_that_fails_halfway_is_an_error(micro_model: Sam2, tmp_path: Path) -> None:
+    """A full disk, here a limit on the size of files: safetensors tells of it by an error of its own."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match="cannot write"):
+            save_checkpoint(micro_model, tmp_path / "weights.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "weights.safetensors").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(micro_model: Sam2, tmp_path: Path) -> None:

@@ -116,6 +116,20 @@ def test_a_run_with_damaged_states_only_does_not_start_anew_by_itself(cut: Path)
         learn(cut)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_disk_that_is_full_while_a_state_is_written_loses_that_state_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch tells of it by an error of its own, with the disk's behind it."""
+    states = States(tmp_path, keep=2)
+    assert states.save(1, {"weights": torch.zeros(300_000)})
+    (tmp_path / "state.partial").symlink_to("/dev/full")
+    assert not states.save(2, {"weights": torch.zeros(300_000)})
+    assert "The disk is full" in caplog.text
+    assert [saved.step for saved in states.saved()] == [1]
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_a_full_disk_keeps_the_last_state_and_says_so(
     tmp_path: Path, whole: TrainResult, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

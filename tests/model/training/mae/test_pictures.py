@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from model.errors import TrainingError
+from model.errors import ClipError, TrainingError
 from model.training.mae.pictures import ClipPictures, FolderPictures, MixedPictures, random_crop
 from tests.model.training.conftest import SquareClips
 
@@ -34,6 +37,26 @@ def test_folders_and_files_that_are_no_pictures_are_named(tmp_path: Path) -> Non
     (tmp_path / "broken.png").write_bytes(b"not a png")
     with pytest.raises(TrainingError, match=r"Cannot read the picture .*broken\.png"):
         FolderPictures(tmp_path).picture(0, np.random.default_rng(0), size=4)
+
+
+def test_damaged_and_boundless_pictures_are_named_too(tmp_path: Path) -> None:
+    good = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(good, "png")
+    header = b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    huge = good.getvalue()[:12] + header + struct.pack(">I", zlib.crc32(header)) + good.getvalue()[33:]
+    broken = good.getvalue()[:33] + b"\0\0\0\5bl\1nk" + good.getvalue()[41:]
+    for name, data in (("broken.png", broken), ("huge.png", huge)):
+        folder = tmp_path / name.removesuffix(".png")
+        folder.mkdir()
+        (folder / name).write_bytes(data)
+        with pytest.raises(ClipError, match=rf"Cannot read the picture .*{name}"):
+            FolderPictures(folder).picture(0, np.random.default_rng(0), size=4)
+
+
+def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 256, 65535]], np.uint16)).save(tmp_path / "deep.png")
+    image, _ = FolderPictures(tmp_path).picture(0, np.random.default_rng(0), size=4)
+    assert image[0, :, 0].tolist() == [0, 1, 255] and image.shape == (1, 3, 3)
 
 
 def test_frames_of_clips_come_twice_as_large() -> None:
