@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,8 @@ def train(
         _train_here(home, asked)
     else:
         run_apart(home, asked, processes=processes, tell=say)
+    if int(os.environ.get("RANK", "0")) > 0:  # of processes that train together, the first tells
+        return
     checkpoint = folder / "checkpoint.safetensors"
     say(f"Wrote [bold]{checkpoint}[/]")
     next_step(_next(home, recipe, checkpoint))
@@ -113,8 +116,13 @@ def _next(home: EngineHome | None, recipe: Recipe, checkpoint: Path) -> str:
 def _train_here(home: EngineHome | None, asked: RecipeRun) -> None:
     from rich.progress import Progress
 
+    from engine.training.process import pace
+    from engine.training.recipe_process import StageTeller
     from engine.training.recipes import run
 
+    if not err.is_terminal:
+        run(home, asked, progress=StageTeller())
+        return
     recipe = asked.recipe
     with Progress(transient=True, console=err) as bars:
         bar = bars.add_task("Training", total=recipe.steps)
@@ -124,7 +132,7 @@ def _train_here(home: EngineHome | None, asked: RecipeRun) -> None:
             bars.update(
                 bar,
                 completed=before[stage.name] + int(row["step"]),
-                description=f"{stage.name}, loss {float(row['loss']):.3f}, {float(row['step_s']):.2f} s a step",
+                description=f"{stage.name}, {pace(row)}",
             )
 
         run(home, asked, progress=tell)

@@ -238,11 +238,13 @@ class Teller:
         if self._told_at is not None and now - self._told_at < EVERY_S and float(row["eta_s"]) > 0:
             return
         self._told_at = now
-        print(
-            f"step {row['step']}: loss {float(row['loss']):.3f}, {float(row['step_s']):.2f} s a step, "
-            f"{float(row['eta_s']):.0f} s left",
-            flush=True,
-        )
+        print(f"step {row['step']}: {pace(row)}, {float(row['eta_s']):.0f} s left", flush=True)
+
+
+def pace(row: TrainRow) -> str:
+    """Loss, time and throughput of a step in words."""
+    throughput = f", {float(row['throughput']):.1f} objects a second" if "throughput" in row else ""
+    return f"loss {float(row['loss']):.3f}, {float(row['step_s']):.2f} s a step{throughput}"
 
 
 def _threads(processes: int) -> int:

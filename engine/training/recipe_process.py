@@ -61,13 +61,13 @@ def work_on(path: Path) -> int:
             start=Path(facts["start"]) if facts["start"] else None,
             tensorboard=facts["tensorboard"],
         )
-        run(open_home(Path(facts["home"])) if facts["home"] else None, asked, progress=_StageTeller())
+        run(open_home(Path(facts["home"])) if facts["home"] else None, asked, progress=StageTeller())
 
     return attempt(path, work)
 
 
 @dataclass(slots=True)
-class _StageTeller:
+class StageTeller:
     """Prints the name of each stage as it begins, and a line now and then."""
 
     stage: str = ""

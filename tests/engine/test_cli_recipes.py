@@ -76,6 +76,7 @@ def test_a_recipe_trains_without_a_home_and_goes_on(tmp_path: Path) -> None:
     save_checkpoint(build_micro(), start)
     command = ("train", "nano-sam2-mask", "--data", "drawn:", "--from", start, "--steps", "2", *FEW)
     said = done(*command)
+    assert "step 1: loss" in said and "objects a second" in said
     assert "Wrote" in said and "--suite development" in said.rsplit("Next:", 1)[1]
     folder = tmp_path / "training" / "nano-sam2-mask"
     assert load_checkpoint(folder / "checkpoint.safetensors").image_size == 64
