@@ -8,6 +8,7 @@ load_checkpoint(result.checkpoint)
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,8 @@ RECIPE_FILE = "recipe.toml"
 
 YOUNG_SAMPLE = 16
 """Pictures on which a fresh network's layers are brought to unit output."""
+
+_START_HASH = re.compile(r"(?m)^(# run with --seed -?\d+, started from .*) \([0-9a-f]{16}\)$")
 
 Progress = Callable[[Stage, Row], None]
 
@@ -165,7 +168,7 @@ def _remember(recipe: Recipe, out_dir: Path, seed: int, weights: Path | None) ->
     path = out_dir / RECIPE_FILE
     start = "fresh" if weights is None else f"{weights.absolute()} ({checkpoint_hash(weights)[:16]})"
     text = f"# run with --seed {seed}, started from {start}\n{recipe.to_toml()}"
-    if path.exists() and _deciding(path.read_text(encoding="utf-8")) != _deciding(text):
+    if path.exists() and not _continues(path.read_text(encoding="utf-8"), text):
         raise TrainingError(
             f"{out_dir} belongs to a run of another recipe, data, seed or start (see {path}); use another folder."
         )
@@ -174,6 +177,13 @@ def _remember(recipe: Recipe, out_dir: Path, seed: int, weights: Path | None) ->
         whole = path.with_suffix(".partial")  # other processes may be reading
         whole.write_text(text, encoding="utf-8")
         whole.replace(path)
+
+
+def _continues(kept: str, text: str) -> bool:
+    """Whether a folder that keeps one text goes on with the other; older ones tell their start's path only."""
+    if not _START_HASH.search(kept):
+        text = _START_HASH.sub(r"\1", text)
+    return _deciding(kept) == _deciding(text)
 
 
 def _deciding(text: str) -> list[str]:
