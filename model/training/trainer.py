@@ -345,7 +345,8 @@ class _Run(Generic[B]):
             (self._out_dir / BAD_BATCH_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         raise TrainingError(
             f"The {what} of step {self.step} is {value}; its clips were {clips} (also in "
-            f"{self._out_dir / BAD_BATCH_FILE}). Lower the learning rate or look at these clips."
+            f"{self._out_dir / BAD_BATCH_FILE}). Look at these clips, or train "
+            "with a lower learning rate in another folder (--out): this one keeps to its configuration."
         )
 
     def _autocast(self) -> AbstractContextManager[Any]:

@@ -97,8 +97,9 @@ def test_a_loss_that_is_no_number_stops_and_names_the_clips(tmp_path: Path, squa
     model = build_micro()
     with torch.no_grad():
         model.maskmem_tpos_enc.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"step 0 is nan; its clips were square-\d, square-\d"):
+    with pytest.raises(TrainingError, match=r"step 0 is nan; its clips were square-\d, square-\d") as caught:
         train(model, squares, replace(FEW, mode="masks"), out_dir=tmp_path)
+    assert "lower learning rate in another folder (--out)" in str(caught.value)
 
 
 def test_rows_say_what_the_training_manifest_needs(squares: SquareClips, tmp_path: Path) -> None:
