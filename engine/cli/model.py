@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.cli.show import err, next_step, out, print_json, print_table, say
 from engine.errors import RoundError, SettingsError
 from engine.home import EngineHome
 from engine.phases import PromptMode
+
+if TYPE_CHECKING:
+    from model.training.trainer import Row as TrainRow
 
 DONE, FAILED = 0, 1
 
@@ -129,6 +132,7 @@ def train(
     from engine.rounds import base_checkpoint_path
     from engine.training.begun import begin, rows_digest
     from engine.training.leaks import refuse_leaks
+    from engine.training.process import Teller, pace
     from engine.training.retraining import retrain, train_config
     from model.files.checkpoints import checkpoint_hash
     from storage.manifests import read_manifest
@@ -141,8 +145,12 @@ def train(
     refuse_leaks(home, rows)
     begin(out, {"data set": rows_digest(rows), "start": checkpoint_hash(start)})
     config = train_config(home.settings.retrain, mode=prompts, seed=seed, steps=steps)
-    with Progress(transient=True, console=err) as progress:
+    with Progress(transient=True, console=err, disable=not err.is_terminal) as progress:
         bar = progress.add_task("Training", total=config.steps)
+
+        def tell(row: TrainRow) -> None:
+            progress.update(bar, completed=int(row["step"]), description=f"Training, {pace(row)}")
+
         result = retrain(
             home,
             start,
@@ -150,9 +158,7 @@ def train(
             home.settings.retrain,
             config=config,
             out_dir=out,
-            progress=lambda row: progress.update(
-                bar, completed=int(row["step"]), description=f"Training, loss {float(row['loss']):.3f}"
-            ),
+            progress=tell if err.is_terminal else Teller(),
         )
     say(f"Wrote [bold]{result.checkpoint}[/] and {out / 'metrics.parquet'}")
     next_step(f"engine --home {home.path} model evaluate {result.checkpoint}")

@@ -96,6 +96,7 @@ def test_a_homes_data_set_trains_with_a_recipe_and_without(tmp_path: Path) -> No
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output + repr(result.exception)
         assert f"Next: engine --home {home.path} model evaluate training/" in result.output
+        assert "step 1: loss" in result.output and "objects a second" in result.output
     for folder in ("training", "training/nano-finetune"):
         assert load_checkpoint(tmp_path / folder / "checkpoint.safetensors").image_size == 64
         assert pq.read_table(tmp_path / folder / "metrics.parquet")["loss"].to_pylist()[0] > 0
