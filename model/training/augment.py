@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from model.errors import TrainingError
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "ClipColours", "Framing", "frame_clip"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "ClipColours", "Framing", "draw_mosaic", "frame_clip"]
 
 Image = npt.NDArray[np.uint8]
 BoolMask = npt.NDArray[np.bool_]
@@ -150,6 +150,12 @@ def frame_clip(
         if masks.any():
             framing, shown = tiled, masks
     return framing, shown
+
+
+def draw_mosaic(rng: np.random.Generator, size: int, augmentation: Augmentation) -> Framing | None:
+    """Tiles square frames of `size` pixels as often as `augmentation` wants; None where they stay whole."""
+    mosaic = _Mosaic.drawn(rng, size, augmentation)
+    return None if mosaic is None else Framing(_shrunk(np.eye(2, 3), mosaic.side / size), size, mosaic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ one, time reversed half of the time, every frame augmented alike. `MaskletClips`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from model.errors import ClipError, TrainingError
-from model.training.augment import Augmentation, ClipColours, frame_clip
+from model.training.augment import Augmentation, ClipColours, Framing, draw_mosaic, frame_clip
 from storage.masks import Rle, decode, encode, is_empty
 
 Image = npt.NDArray[np.uint8]
@@ -81,6 +81,36 @@ class MixedClips:
         """A clip of one source, drawn by weight; `index` is taken modulo that source's length."""
         source = self._sources[int(rng.choice(len(self._sources), p=self._probabilities))]
         return source.clip(index % len(source), rng, frames=frames, objects=objects, size=size)
+
+
+@dataclass(frozen=True, slots=True)
+class MosaicClips:
+    """Finished clips of a source, some of them tiled 2 x 2: as often, and flipped, as `augmentation` says.
+
+    Whether and how is drawn after the clip, from a generator of its own, so the clips are those of the source.
+    """
+
+    source: ClipSource
+    augmentation: Augmentation
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def clip(self, index: int, rng: np.random.Generator, *, frames: int, objects: int, size: int) -> Clip:
+        """The clip of the source, perhaps as a mosaic; whole if no object would be left on its first frame."""
+        clip = self.source.clip(index, rng, frames=frames, objects=objects, size=size)
+        framing = draw_mosaic(np.random.default_rng(int(rng.integers(2**62))), size, self.augmentation)
+        return clip if framing is None else _tiled(clip, framing)
+
+
+def _tiled(clip: Clip, framing: Framing) -> Clip:
+    masks = np.array([[framing.mask(mask) for mask in planes] for planes in clip.masks])  # T N S S
+    kept = masks[0].any(axis=(1, 2))
+    if not kept.any():
+        return clip
+    return replace(
+        clip, images=np.stack([framing.image(image) for image in clip.images]), masks=masks[:, kept]
+    )
 
 
 class FrameSequence(Protocol):

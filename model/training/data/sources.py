@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from model.errors import TrainingError
 from model.training.augment import AUGMENTATIONS, Augmentation
-from model.training.clips import ClipSource
+from model.training.clips import ClipSource, MosaicClips
 from model.training.data.files import folder
 from model.training.data.png_folders import FRAMES, MASKS, PngFolders
 from model.training.data.sa1b import MOST_MASKS, Sa1bFolder
@@ -178,7 +178,13 @@ def _open_sa1b(text: SourceText, augmentation: Augmentation) -> ClipSource:
     return IndexedClips(images, augmentation)
 
 
-def _open_drawn(text: SourceText, _augmentation: Augmentation) -> ClipSource:
+def _open_drawn(text: SourceText, augmentation: Augmentation) -> ClipSource:
+    """Drawn clips; of `augmentation` only the mosaic concerns them, for they are drawn varied."""
+    drawn = _drawn(text)
+    return MosaicClips(drawn, augmentation) if augmentation.mosaic_probability else drawn
+
+
+def _drawn(text: SourceText) -> SyntheticClips:
     if text.place:
         raise text.wrong("drawn clips have no place; write drawn:")
     surfaces = text.choice("surfaces", ("drawn", "photographs"))

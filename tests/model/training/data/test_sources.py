@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from model.training.data.sources import KINDS, check_mix, parse_source, read_tex
 from model.training.data.videos import IndexedClips
 from model.training.loader import SkippedClips
 from model.training.mixture import Mixture
+from model.training.recipe import load_recipe
 from model.training.synthetic import SyntheticClips
 from storage.videos import IngestLimits
 from tests.model.training.data.folders import write_davis, write_sa1b, write_sav, write_sav_val
@@ -155,3 +157,34 @@ def test_drawn_clips_show_what_was_asked_for() -> None:
     source = parse_source("drawn:?plot=away&cells=0&stride=3").clips
     assert source == SyntheticClips(cells=0.0, plot="away", stride=3)
     assert parse_source("drawn:").clips == SyntheticClips()
+
+
+def test_drawn_clips_are_tiled_where_the_recipe_wants_mosaics() -> None:
+    recipe = load_recipe("nano-long")
+    assert recipe.augmentation is not None
+    plain, some = (
+        parse_source("drawn:", augmentation=wanted).clips for wanted in (None, recipe.augmentation)
+    )
+    tiled = 0
+    for seed in range(40):
+        whole, made = (
+            source.clip(seed, np.random.default_rng(seed), frames=1, objects=2, size=32)
+            for source in (plain, some)
+        )
+        upper, lower = np.array_split(made.images[0], 2)
+        if np.array_equal(upper, lower):
+            tiled += 1
+            assert 0 < made.masks.sum() < whole.masks.sum()
+        else:
+            assert np.array_equal(made.images, whole.images) and np.array_equal(made.masks, whole.masks)
+    assert 0 < tiled < 12
+
+
+def test_a_mosaic_of_drawn_clips_labels_one_tile_on_every_frame() -> None:
+    always = replace(AUGMENTATIONS["none"], mosaic_probability=1.0)
+    source = parse_source("drawn:?plot=close&cells=0", augmentation=always).clips
+    for seed in range(4):
+        clip = source.clip(0, np.random.default_rng(seed), frames=3, objects=3, size=64)
+        tiles = clip.masks.any(axis=(0, 1)).reshape(2, 32, 2, 32).any(axis=(1, 3))
+        assert tiles.sum() == 1
+        assert clip.masks[0].any(axis=(1, 2)).all()
