@@ -72,11 +72,12 @@ class States:
             digest = _sha256(partial)
             replace_file(partial, self._folder / f"state-{step:08d}.{digest}.pt")
         except OSError as error:
-            partial.unlink(missing_ok=True)
             if is_full(error):
                 _log.warning("The disk is full: %s", self._full(step))
                 return False
             raise TrainingError(f"Cannot save the state of training in {self._folder}: {error}.") from error
+        finally:
+            partial.unlink(missing_ok=True)
         self._drop_old(newest=self._folder / f"state-{step:08d}.{digest}.pt")
         return True
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +167,12 @@ def test_a_disk_that_fails_otherwise_stops_training(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(state, "replace_file", fail)
     with pytest.raises(TrainingError, match="Cannot save the state of training in"):
         learn(tmp_path, replace(RUN, steps=1))
+
+
+def test_content_that_cannot_be_saved_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="cannot pickle"):
+        States(tmp_path, keep=1).save(1, {"lock": threading.Lock()})
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_last_states_are_kept(tmp_path: Path) -> None:
