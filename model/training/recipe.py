@@ -19,7 +19,15 @@ from model.config import sam2_config
 from model.errors import TrainingError
 from model.training.augment import AUGMENTATIONS, Augmentation
 from model.training.mae.config import MaeConfig
-from model.training.recipe_values import build, by_size, check_known, dump, nearest, read_setting
+from model.training.recipe_values import (
+    build,
+    by_size,
+    check_known,
+    check_tables,
+    dump,
+    nearest,
+    read_setting,
+)
 from model.training.train_config import CHOICES, MODES, PRECISIONS, RANGES, TrainConfig
 
 __all__ = [
@@ -97,9 +105,16 @@ class Recipe:
             raise TrainingError(f"Recipe {self.name}: pre-training of a trunk has one stage.")
         for stage in self.stages:
             sam2_config(self.size, image_size=self.side(stage))
+        self._check_names()
+
+    def _check_names(self) -> None:
         names = [stage.name for stage in self.stages]
         for name in names:
-            if names.count(name) > 1 or not name or "/" in name:
+            if name in ("", ".", "..") or "/" in name or not name.isprintable():
+                raise TrainingError(
+                    f"Recipe {self.name}: the name of a stage must be a plain file name, without a slash, got {name!r}."
+                )
+            if names.count(name) > 1:
                 raise TrainingError(f"Recipe {self.name}: stages need names of their own, got {name!r}.")
 
     @property
@@ -158,8 +173,10 @@ def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
     `TrainingError` for a recipe or a key that is not known, naming the nearest, and for a value out of its range.
     """
     table, where, own_name = _read(name)
+    check_tables(table, where)
     for setting in settings:
         _apply(table, *read_setting(setting))
+        check_tables(table, where)
     return _recipe(table, where, own_name)
 
 
@@ -200,7 +217,7 @@ def _apply(table: dict[str, Any], key: str, value: Any) -> None:
     if place in ("mae", "augmentation", "train"):
         table.setdefault(place, {})[name] = value
     elif place:
-        known = [stage.get("name", "") for stage in stages]
+        known = [str(stage.get("name", "")) for stage in stages]
         if place not in known:
             raise TrainingError(
                 f"There is no stage {place!r} to set {name} of; the nearest known one is "
@@ -237,7 +254,7 @@ def _recipe(table: dict[str, Any], where: str, name: str) -> Recipe:
 def _augmentation(values: Mapping[str, Any], where: str) -> Augmentation:
     """A preset, `video` where none is named, with some of its numbers replaced."""
     preset = values.get("preset", "video")
-    if preset not in AUGMENTATIONS:
+    if not isinstance(preset, str) or preset not in AUGMENTATIONS:
         raise TrainingError(f"{where}: preset {preset!r} is unknown; use one of {', '.join(AUGMENTATIONS)}.")
     own = {key: value for key, value in values.items() if key != "preset"}
     return build(Augmentation, {**asdict(AUGMENTATIONS[preset]), **own}, where)

@@ -55,6 +55,16 @@ def read_setting(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
+def check_tables(table: Mapping[str, Any], where: str) -> None:
+    """Raises `TrainingError` where `train`, `mae`, `augmentation` or `stages` of a recipe has another shape."""
+    for key in ("train", "mae", "augmentation"):
+        if key in table and not isinstance(table[key], Mapping):
+            raise TrainingError(f"{where}: {key} must be a table, [{key}], got {table[key]!r}.")
+    stages = table.get("stages", [])
+    if not isinstance(stages, list) or not all(isinstance(row, Mapping) for row in stages):
+        raise TrainingError(f"{where}: stages must be a list of tables, each [[stages]], got {stages!r}.")
+
+
 def by_size(values: Mapping[str, Any], size: str, where: str) -> dict[str, Any]:
     """`values` with every table by size replaced by what it says of `size`."""
     chosen = dict(values)

@@ -204,6 +204,34 @@ def test_files_that_say_something_else_are_refused(mine: Path, text: str, messag
         load_recipe(mine)
 
 
+@pytest.mark.parametrize(
+    ("text", "settings", "message"),
+    [
+        ('[stages]\nname = "a"', [], r"mine.toml: stages must be a list of tables, each \[\[stages\]\], got"),
+        ("stages = 3", ["steps=3"], "stages must be a list of tables"),
+        ("stages = [3]", [], "stages must be a list of tables"),
+        ("train = 3", ["steps=3"], r"mine.toml: train must be a table, \[train\], got 3"),
+        ("[[train]]\nsteps = 1", [], r"train must be a table, \[train\], got \[{'steps': 1}\]"),
+        ("augmentation = 3", [], "augmentation must be a table"),
+        ("mae = 3", ["mae.mask_ratio=0.5"], "mae must be a table"),
+        ("", ["mae=3", "mae.mask_ratio=0.5"], "mae must be a table"),
+        ('[augmentation]\npreset = ["a"]', [], r"preset \['a'\] is unknown; use one of none, small, video, image"),
+        ("[[stages]]\nname = 3", ["foo.steps=3"], "There is no stage 'foo' to set steps of"),
+    ],
+)  # fmt: skip
+def test_keys_of_another_shape_are_refused(mine: Path, text: str, settings: list[str], message: str) -> None:
+    mine.write_text(text)
+    with pytest.raises(TrainingError, match=message):
+        load_recipe(mine, settings)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "/tmp/a", "a\\u0000b", "a\\nb"])
+def test_names_of_stages_are_plain_file_names(mine: Path, name: str) -> None:
+    mine.write_text(f'[[stages]]\nname = "{name}"')
+    with pytest.raises(TrainingError, match="the name of a stage must be a plain file name"):
+        load_recipe(mine)
+
+
 def test_a_shorter_run_keeps_its_proportions() -> None:
     short = load_recipe("images").shortened(900)
     assert (short.steps, short.stages[0].config.warmup, short.stages[0].config.timescale) == (900, 10, 10)
