@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 
 from engine.home import EngineHome
 from engine.stages.base import Row, StageContext, read_parts
@@ -25,6 +27,12 @@ def latest_dataset(home: EngineHome, *, before: int | None = None) -> list[Row]:
             commit = read_commit(home.store, opening.round_id, "dataset")
             return list(read_parts(home, commit.files if commit else (), "dataset").to_pylist())
     return []
+
+
+def rows_digest(rows: Sequence[Row]) -> str:
+    """SHA-256 of data set rows, in hexadecimal: equal rows in equal order give equal digits."""
+    text = json.dumps([dict(row) for row in rows], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class MaskReader:

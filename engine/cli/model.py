@@ -130,20 +130,14 @@ def train(
 
     from engine.dataset import latest_dataset
     from engine.rounds import base_checkpoint_path
-    from engine.training.begun import begin, rows_digest
-    from engine.training.leaks import refuse_leaks
     from engine.training.process import Teller, pace
     from engine.training.retraining import retrain, train_config
-    from model.files.checkpoints import checkpoint_hash
     from storage.manifests import read_manifest
 
     prompts = _prompt_mode(mode)
     rows = read_manifest(home.store, manifest).to_pylist() if manifest else latest_dataset(home)
     if not rows:
         raise RoundError("There is nothing to train on: the data set is empty. See `engine status`.")
-    start = checkpoint or base_checkpoint_path(home)
-    refuse_leaks(home, rows)
-    begin(out, {"data set": rows_digest(rows), "start": checkpoint_hash(start)})
     config = train_config(home.settings.retrain, mode=prompts, seed=seed, steps=steps)
     with Progress(transient=True, console=err, disable=not err.is_terminal) as progress:
         bar = progress.add_task("Training", total=config.steps)
@@ -153,7 +147,7 @@ def train(
 
         result = retrain(
             home,
-            start,
+            checkpoint or base_checkpoint_path(home),
             rows,
             home.settings.retrain,
             config=config,

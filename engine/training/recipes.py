@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from engine.home import EngineHome
-from engine.training.begun import begin
 from engine.training.leaks import ComparedPictures
 from engine.training.sources import digest_of_rows, open_sources
 from model.allocator import keep_freed_memory, suits
@@ -48,7 +47,8 @@ def run(home: EngineHome | None, asked: RecipeRun, *, progress: Progress | None 
     device = _device(home)
     if all(suits(recipe.side(stage)) for stage in recipe.stages):
         keep_freed_memory()
-    _begin(home, asked)
+    digest = digest_of_rows(home, recipe.texts)
+    made_from = {"data set": digest} if digest else {}
     if recipe.what == "mae":
         if asked.start is not None:
             raise TrainingError(f"Recipe {recipe.name} trains a fresh trunk; it starts from no weights.")
@@ -59,6 +59,7 @@ def run(home: EngineHome | None, asked: RecipeRun, *, progress: Progress | None 
             seed=asked.seed,
             device=device,
             tensorboard=asked.tensorboard,
+            made_from=made_from,
             progress=progress,
         )
     return run_recipe(
@@ -70,19 +71,13 @@ def run(home: EngineHome | None, asked: RecipeRun, *, progress: Progress | None 
         start=asked.start,
         device=device,
         tensorboard=asked.tensorboard,
+        made_from=made_from,
         progress=progress,
     )
 
 
 def _opened(home: EngineHome | None, recipe: Recipe, texts: Sequence[str]) -> list[Source]:
     return open_sources(home, texts, augmentation=recipe.augmentation)
-
-
-def _begin(home: EngineHome | None, asked: RecipeRun) -> None:
-    """Refuses to go on with other data set rows than the folder's training was begun with."""
-    digest = digest_of_rows(home, asked.recipe.texts)
-    if digest:
-        begin(asked.out_dir, {"data set": digest})
 
 
 def open_pictures(home: EngineHome | None, texts: Sequence[str]) -> Pictures:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from engine.dataset import MaskReader
+from engine.dataset import MaskReader, rows_digest
 from engine.home import EngineHome
 from engine.phases import PromptMode
 from engine.settings import RetrainSettings
@@ -35,7 +35,7 @@ def retrain(
     out_dir: Path,
     progress: Callable[[TrainRow], None] | None = None,
 ) -> TrainResult:
-    """Train the weights in `start` on data set rows, resuming a run of the same configuration in `out_dir`.
+    """Train the weights in `start` on data set rows, resuming a run of the same in `out_dir`.
 
     Trains in this process, on the device of the home's settings (`model.device`, `model.threads`); see
     `engine.training.process` for training in another.
@@ -56,6 +56,7 @@ def retrain(
         image_size=settings.image_size or None,
         device=training_device(machine.model.device),
         tensorboard=machine.retrain.tensorboard,
+        made_from={"data set": rows_digest(rows)},
         progress=progress,
     )
 

@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.dataset import MaskReader, latest_dataset
+from engine.dataset import MaskReader, latest_dataset, rows_digest
 from engine.errors import RoundError
 from engine.home import EngineHome, open_home
 from engine.stages.base import Row, read_parts
-from engine.training.begun import rows_digest
 from engine.training.leaks import ComparedVideos, forbidden_groups, refuse_leaks
 from model.training.augment import AUGMENTATIONS, Augmentation
 from model.training.clips import ClipSource

@@ -8,7 +8,6 @@ load_checkpoint(result.checkpoint)
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from model.training.mixture import Source
 from model.training.preparation import set_drop_path
 from model.training.recipe import Recipe, Stage, TrainConfig
 from model.training.recipe_sources import stage_mixture
-from model.training.trainer import CHECKPOINT_FILE, NOT_RESULTS, Row, fit, train
+from model.training.trainer import CHECKPOINT_FILE, NOT_RESULTS, NOTHING, Row, fit, train
 from model.training.young import initialise_young, spread_candidates
 
 __all__ = ["RECIPE_FILE", "Progress", "RecipeResult", "pretrain_trunk", "run_recipe", "starting_weights"]
@@ -41,8 +40,6 @@ RECIPE_FILE = "recipe.toml"
 
 YOUNG_SAMPLE = 16
 """Pictures on which a fresh network's layers are brought to unit output."""
-
-_START_HASH = re.compile(r"(?m)^(# run with --seed -?\d+, started from .*) \([0-9a-f]{16}\)$")
 
 Progress = Callable[[Stage, Row], None]
 
@@ -65,6 +62,7 @@ def run_recipe(
     start: Path | None = None,
     device: str | torch.device = "cpu",
     tensorboard: bool = False,
+    made_from: Mapping[str, str] = NOTHING,
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> RecipeResult:
@@ -72,8 +70,8 @@ def run_recipe(
 
     Each stage keeps states and curve in `out_dir/STAGE` (in `out_dir` where there is one stage only), so that a
     killed run goes on where it was. `own_sources` are those of stages, by name, that do not draw from `sources`. `seed`
-    is added to the stages' own. `start` replaces the recipe's starting
-    weights. Raises `TrainingError` when `out_dir` holds a run of another recipe or start.
+    is added to the stages' own. `start` replaces the recipe's starting weights. `made_from` names what the data are,
+    each with a hash (see `fit`). Raises `TrainingError` when `out_dir` holds a run of another recipe, start or data.
     """
     weights = start or starting_weights(recipe)
     _refuse_frozen_chance(recipe, weights)
@@ -93,6 +91,7 @@ def run_recipe(
             config,
             out_dir=_folder(recipe, stage, out_dir),
             tensorboard=tensorboard,
+            made_from=made_from if weights is None else {"start": checkpoint_hash(weights), **made_from},
             progress=_told(progress, stage),
         )
         rows += [{"stage": stage.name, **row} for row in result.rows]
@@ -110,6 +109,7 @@ def pretrain_trunk(
     seed: int = 0,
     device: str | torch.device = "cpu",
     tensorboard: bool = False,
+    made_from: Mapping[str, str] = NOTHING,
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> RecipeResult:
@@ -130,6 +130,7 @@ def pretrain_trunk(
         out_dir=out_dir,
         save=lambda path: save_trunk(autoencoder.trunk, network, path, seed=seed, metadata=facts),
         tensorboard=tensorboard,
+        made_from=made_from,
         progress=_told(progress, stage),
     )
     return RecipeResult(result.checkpoint, [{"stage": stage.name, **row} for row in result.rows])
@@ -166,9 +167,9 @@ def _refuse_frozen_chance(recipe: Recipe, weights: Path | None) -> None:
 def _remember(recipe: Recipe, out_dir: Path, seed: int, weights: Path | None) -> None:
     """Writes the recipe beside what it makes; refuses a folder where another one was run."""
     path = out_dir / RECIPE_FILE
-    start = "fresh" if weights is None else f"{weights.absolute()} ({checkpoint_hash(weights)[:16]})"
+    start = "fresh" if weights is None else str(weights.absolute())
     text = f"# run with --seed {seed}, started from {start}\n{recipe.to_toml()}"
-    if path.exists() and not _continues(path.read_text(encoding="utf-8"), text):
+    if path.exists() and _deciding(path.read_text(encoding="utf-8")) != _deciding(text):
         raise TrainingError(
             f"{out_dir} belongs to a run of another recipe, data, seed or start (see {path}); use another folder."
         )
@@ -177,13 +178,6 @@ def _remember(recipe: Recipe, out_dir: Path, seed: int, weights: Path | None) ->
         whole = path.with_suffix(".partial")  # other processes may be reading
         whole.write_text(text, encoding="utf-8")
         whole.replace(path)
-
-
-def _continues(kept: str, text: str) -> bool:
-    """Whether a folder that keeps one text goes on with the other; older ones tell their start's path only."""
-    if not _START_HASH.search(kept):
-        text = _START_HASH.sub(r"\1", text)
-    return _deciding(kept) == _deciding(text)
 
 
 def _deciding(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import TrainingError
-from model.files.checkpoints import load_checkpoint, save_checkpoint
+from model.files.checkpoints import checkpoint_hash, load_checkpoint, save_checkpoint
 from model.network.sam2 import Sam2
 from model.training.clips import ClipSource
 from model.training.curves import Curve, Row, TensorBoard, read_curve, without_timing
@@ -38,6 +39,7 @@ from model.training.train_config import TrainConfig
 __all__ = [
     "BAD_BATCH_FILE",
     "CHECKPOINT_FILE",
+    "NOTHING",
     "NOT_RESULTS",
     "Progress",
     "Row",
@@ -58,6 +60,7 @@ Progress = Callable[[Row], None]
 
 NOT_RESULTS = ("save_every", "keep", "workers")
 """Of a configuration: what may differ when a run is continued."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
 _PACE_STEPS = 20  # steps over which the time left is estimated
 
 
@@ -100,6 +103,7 @@ def train(
     replay: ClipSource | None = None,
     resume: bool = True,
     tensorboard: bool = False,
+    made_from: Mapping[str, str] = NOTHING,
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
@@ -115,6 +119,7 @@ def train(
         save=lambda path: save_checkpoint(model, path, dict(metadata or {})),
         resume=resume,
         tensorboard=tensorboard,
+        made_from=made_from,
         progress=progress,
     )
 
@@ -130,6 +135,7 @@ def finetune(
     device: str | torch.device = "cpu",
     resume: bool = True,
     tensorboard: bool = False,
+    made_from: Mapping[str, str] = NOTHING,
     metadata: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
@@ -152,6 +158,7 @@ def finetune(
         save=save,
         resume=resume,
         tensorboard=tensorboard,
+        made_from={"start": checkpoint_hash(checkpoint), **made_from},
         progress=progress,
     )
 
@@ -164,6 +171,7 @@ def fit(
     save: Callable[[Path], None],
     resume: bool = True,
     tensorboard: bool = False,
+    made_from: Mapping[str, str] = NOTHING,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Optimises the objective's network in place, on its device; `save` writes its weights at the end.
@@ -172,18 +180,20 @@ def fit(
     (`metrics.parquet`), what `save` writes (`checkpoint.safetensors`), and with `tensorboard` its event files. With
     `resume`, a run of the same configuration is continued from its newest undamaged state. With `ema_decay` the
     network ends with the averaged weights. `progress` is told each step's row, with `step_s` and `eta_s` in
-    seconds and `throughput` in objects (or images) a second.
+    seconds and `throughput` in objects (or images) a second. `made_from` names what the run is made from beside its
+    configuration (start weights, data), each with a hash; states keep it, and a state with another is refused.
 
     Under `torchrun` every process calls this alike; the first one writes files and tells progress.
 
     Raises TrainingError when loss or gradient stop being numbers, having written the names of the clips to
-    `bad_batch.json`; when the state belongs to another configuration; or when another process trains there.
+    `bad_batch.json`; when the state belongs to another configuration or `made_from`; or when another process trains
+    there.
     """
     ranks = join(_device(objective.network))
     with ExitStack() as held:
         if ranks.is_first:
             held.enter_context(alone_in(out_dir))
-        run = _Run(objective, config, ranks, out_dir)
+        run = _Run(objective, config, ranks, out_dir, made_from)
         run.begin(resume=resume)
         log = _Log(out_dir, run.step, config.steps, tensorboard, progress) if ranks.is_first else None
         objective.network.train()
@@ -213,8 +223,16 @@ def _objective(
 class _Run(Generic[B]):
     """Network, optimiser and step counter of a run: everything that a saved state holds."""
 
-    def __init__(self, objective: Objective[B], config: RunConfig, ranks: Ranks, out_dir: Path) -> None:
+    def __init__(
+        self,
+        objective: Objective[B],
+        config: RunConfig,
+        ranks: Ranks,
+        out_dir: Path,
+        made_from: Mapping[str, str],
+    ) -> None:
         self.step = 0
+        self._made_from = dict(made_from)
         self._objective = objective
         self._config = config
         self._ranks = ranks
@@ -283,6 +301,7 @@ class _Run(Generic[B]):
         """Writes the state; on a full disk the last one stays."""
         state = {
             "config": fingerprint(self._config),
+            "made_from": self._made_from,
             "step": self.step,
             "network": self._objective.network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -303,6 +322,12 @@ class _Run(Generic[B]):
         if state["config"] != fingerprint(self._config):
             raise TrainingError(
                 f"{self._out_dir} belongs to a run with another configuration; use another folder."
+            )
+        kept = state.get("made_from", {})  # nothing is known of what older states were made from
+        others = [name for name, value in self._made_from.items() if kept.get(name, value) != value]
+        if others:
+            raise TrainingError(
+                f"{self._out_dir} belongs to a run from another {' and another '.join(others)}; use another folder."
             )
         self._objective.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])

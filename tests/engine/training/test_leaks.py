@@ -15,7 +15,6 @@ from engine.cli.model import train
 from engine.dataset import latest_dataset
 from engine.doctor import check
 from engine.home import EngineHome, create_home, open_home
-from engine.machine import advance_round, open_round
 from engine.stages.base import Row, StageContext
 from engine.stages.dataset import Dataset
 from engine.training.leaks import LeakError, forbidden_groups, left_out, refuse_leaks
@@ -32,13 +31,9 @@ from storage.videos import Video
 from tests.engine.conftest import add_video, discs
 
 
-@pytest.fixture(scope="module")
-def home(make_home: Callable[..., EngineHome]) -> EngineHome:
-    """A home after one round, read only."""
-    home = make_home("leaks")
-    opening = open_round(home, phase=1)
-    assert advance_round(home, opening.round_id).state == "done"
-    return home
+@pytest.fixture
+def home(home_after_a_round: EngineHome) -> EngineHome:
+    return home_after_a_round
 
 
 def held_out(home: EngineHome) -> Video:
