@@ -124,7 +124,8 @@ def _phases(experiment: PhasesExperiment, done: Mapping[str, UnitResult], versio
         found,
         about=(
             f"{found.objects} objects of {_films(experiment.measured)}, {size.frames} frames each, were annotated "
-            f"by {len(found.arms)} groups of {size.people} people, dealt at random, one protocol each, from nothing. "
+            f"from nothing by {len(found.arms) * size.people} people, {size.people} to each of {len(found.arms)} "
+            "protocols, dealt at random anew for every video. "
             f"{trained}"
         ),
         strips=_strips(experiment, done),
