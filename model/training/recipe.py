@@ -169,8 +169,9 @@ class Recipe:
 def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
     """The packaged recipe of that name, or the one in a `.toml` file, with `settings` (`key=value`) changed.
 
-    A key without a dot holds for all stages; `STAGE.key`, `mae.key` and `augmentation.key` say where. Raises
-    `TrainingError` for a recipe or a key that is not known, naming the nearest, and for a value out of its range.
+    A key without a dot, or `train.key`, holds for all stages; `STAGE.key`, `mae.key` and `augmentation.key` say
+    where. Raises `TrainingError` for a recipe or a key that is not known, naming the nearest, and for a value out of
+    its range.
     """
     table, where, own_name = _read(name)
     check_tables(table, where)
@@ -215,6 +216,8 @@ def _apply(table: dict[str, Any], key: str, value: Any) -> None:
     place, _, name = key.rpartition(".")
     stages = table.get("stages", [])
     if place in ("mae", "augmentation", "train"):
+        for stage in stages if place == "train" else ():
+            stage.pop(name, None)
         table.setdefault(place, {})[name] = value
     elif place:
         known = [str(stage.get("name", "")) for stage in stages]
@@ -266,9 +269,28 @@ def _stage(row: Mapping[str, Any], train: Mapping[str, Any], where: str) -> Stag
     for key in row:
         check_known(key, (*_STAGE, *_TRAIN), where)
     said = {"image_size": None, **train, **row}
+    if "steps" in said and "warmup" not in said:
+        said["warmup"] = _default_warmup(said["steps"])
     config = build(TrainConfig, {key: value for key, value in said.items() if key not in _STAGE}, where)
+    _check_lengths(config, where)
     shape = {key: value for key, value in said.items() if key in _STAGE}
     return build(Stage, {**shape, "config": config}, where)
+
+
+def _default_warmup(steps: Any) -> int:
+    """The usual warm-up, shorter where a stage is; what is no number of steps is told when the stage is built."""
+    usual = TrainConfig().warmup
+    return min(usual, steps) if isinstance(steps, int) and steps > 0 else usual
+
+
+def _check_lengths(config: TrainConfig, where: str) -> None:
+    for name in ("warmup", "cooldown"):
+        length = getattr(config, name)
+        if length > config.steps:
+            raise TrainingError(
+                f"{where}: {name} must be at most the stage's steps ({config.steps}), got {length}. Lower it; "
+                "a shorter run of the whole recipe is --steps, which shortens it alike."
+            )
 
 
 def _scaled(stage: Stage, steps: int) -> Stage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -81,6 +82,11 @@ class TrainConfig:
             for number in value if isinstance(value, tuple) else (value,):
                 if number is not None and not low <= number <= high:
                     raise TrainingError(f"{name} must be {_words(low, high)}, got {number}.")
+        for name in ("lr", "encoder_lr"):
+            if not math.isfinite(getattr(self, name)):
+                raise TrainingError(f"{name} must be a finite number, got {getattr(self, name)}.")
+        if max(self.betas) >= 1:
+            raise TrainingError(f"betas must be below 1, got {max(self.betas)}: such an average never moves.")
 
     def recipe(self, mode: str | None = None) -> PromptRecipe:
         """The prompts that a mode simulates, by default this configuration's."""

@@ -15,7 +15,7 @@ MEBIBYTE = 1024**2
 
 
 def test_the_recipe_runs_through_its_stages_and_repeats_itself(tmp_path: Path) -> None:
-    whole = load_recipe("nano", ["steps=1", "clips_per_step=1", "objects=1"])
+    whole = load_recipe("nano", ["steps=1", "warmup=0", "clips_per_step=1", "objects=1"])
     recipe = replace(
         whole,
         stages=(replace(whole.stages[0], image_size=32), replace(whole.stages[2], image_size=64)),

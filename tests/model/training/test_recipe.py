@@ -154,6 +154,17 @@ def test_a_setting_holds_for_all_stages_or_for_one(mine: Path) -> None:
     assert load_recipe("nano-mae", ["mae.mask_ratio=0.75"]).mae.mask_ratio == 0.75  # type: ignore[union-attr]
 
 
+def test_a_setting_of_train_holds_over_what_stages_say(mine: Path) -> None:
+    recipe = load_recipe(mine, ["train.lr=3", "train.image_size=32"])
+    assert [stage.config.lr for stage in recipe.stages] == [3, 3]
+    assert [recipe.side(stage) for stage in recipe.stages] == [32, 32]
+    assert load_recipe("nano", ["train.steps=70"]).steps == 70 * len(load_recipe("nano").stages)
+
+
+def test_the_usual_warm_up_is_no_longer_than_its_stage(mine: Path) -> None:
+    assert [stage.config.warmup for stage in load_recipe(mine).stages] == [10, 20]
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
@@ -165,6 +176,13 @@ def test_a_setting_holds_for_all_stages_or_for_one(mine: Path) -> None:
         ("nano", ["steps=0"], "steps must be at least 1, got 0"),
         ("nano", ["layer_decay=1.5"], "layer_decay must be from 0 to 1, got 1.5"),
         ("nano", ["betas=[0.9, 1.5]"], "betas must be from 0 to 1, got 1.5"),
+        ("nano", ["betas=[0.9, 1.0]"], "betas must be below 1, got 1.0"),
+        ("nano", ["lr=inf"], "stage .*: lr must be a finite number, got inf"),
+        ("nano", ["encoder_lr=inf"], "encoder_lr must be a finite number, got inf"),
+        ("nano", ["lr=nan"], "lr must be at least 0, got nan"),
+        ("nano", ["3-clicks.warmup=9000"], "3-clicks: warmup must be at most the stage's steps .*got 9000. Lower"),
+        ("nano-images", ["cooldown=601"], "cooldown must be at most the stage's steps .600., got 601"),
+        ("nano", ["train.lrr=1"], "Unknown key `lrr` in recipe nano, .train.. The nearest known one is `lr`"),
         ("nano", ["steps=many"], "steps must be a whole number, got 'many'"),
         ("nano", ["multimask=1"], "multimask must be true or false, got 1"),
         ("nano", ["frames=true"], "frames must be a whole number, got True"),
