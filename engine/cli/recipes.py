@@ -120,10 +120,10 @@ def _train_here(home: EngineHome | None, asked: RecipeRun) -> None:
     from engine.training.recipe_process import StageTeller
     from engine.training.recipes import run
 
-    if not err.is_terminal:
-        run(home, asked, progress=StageTeller())
-        return
     recipe = asked.recipe
+    if not err.is_terminal:
+        run(home, asked, progress=StageTeller(recipe.counted))
+        return
     with Progress(transient=True, console=err) as bars:
         bar = bars.add_task("Training", total=recipe.steps)
         before = _steps_before(recipe)
@@ -132,7 +132,7 @@ def _train_here(home: EngineHome | None, asked: RecipeRun) -> None:
             bars.update(
                 bar,
                 completed=before[stage.name] + int(row["step"]),
-                description=f"{stage.name}, {pace(row)}",
+                description=f"{stage.name}, {pace(row, recipe.counted)}",
             )
 
         run(home, asked, progress=tell)

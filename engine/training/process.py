@@ -230,7 +230,8 @@ def attempt(path: Path, work: Callable[[], None]) -> int:
 class Teller:
     """Prints a line about the first step and then every ten seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, counted: str = "objects") -> None:
+        self._counted = counted
         self._told_at: float | None = None
 
     def __call__(self, row: TrainRow) -> None:
@@ -238,12 +239,12 @@ class Teller:
         if self._told_at is not None and now - self._told_at < EVERY_S and float(row["eta_s"]) > 0:
             return
         self._told_at = now
-        print(f"step {row['step']}: {pace(row)}, {float(row['eta_s']):.0f} s left", flush=True)
+        print(f"step {row['step']}: {pace(row, self._counted)}, {float(row['eta_s']):.0f} s left", flush=True)
 
 
-def pace(row: TrainRow) -> str:
-    """Loss, time and throughput of a step in words."""
-    throughput = f", {float(row['throughput']):.1f} objects a second" if "throughput" in row else ""
+def pace(row: TrainRow, counted: str = "objects") -> str:
+    """Loss, time and throughput of a step in words; `counted` is what the step's throughput counts."""
+    throughput = f", {float(row['throughput']):.1f} {counted} a second" if "throughput" in row else ""
     return f"loss {float(row['loss']):.3f}, {float(row['step_s']):.2f} s a step{throughput}"
 
 

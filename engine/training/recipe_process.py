@@ -61,7 +61,8 @@ def work_on(path: Path) -> int:
             start=Path(facts["start"]) if facts["start"] else None,
             tensorboard=facts["tensorboard"],
         )
-        run(open_home(Path(facts["home"])) if facts["home"] else None, asked, progress=StageTeller())
+        home = open_home(Path(facts["home"])) if facts["home"] else None
+        run(home, asked, progress=StageTeller(asked.recipe.counted))
 
     return attempt(path, work)
 
@@ -70,13 +71,14 @@ def work_on(path: Path) -> int:
 class StageTeller:
     """Prints the name of each stage as it begins, and a line now and then."""
 
+    counted: str
     stage: str = ""
     teller: Teller | None = None
 
     def __call__(self, stage: Stage, row: Row) -> None:
         if self.teller is None or stage.name != self.stage:
             print(f"stage {stage.name}", flush=True)
-            self.stage, self.teller = stage.name, Teller()
+            self.stage, self.teller = stage.name, Teller(self.counted)
         self.teller(row)
 
 

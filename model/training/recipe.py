@@ -123,6 +123,11 @@ class Recipe:
         return sum(stage.config.steps for stage in self.stages)
 
     @property
+    def counted(self) -> str:
+        """What its throughput counts."""
+        return "pictures" if self.what == "mae" else "objects"
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """The sources of all stages, each once, in order."""
         return tuple(dict.fromkeys(text for stage in self.stages for text in self.data_of(stage)))

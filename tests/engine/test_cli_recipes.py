@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from engine.cli.app import app
@@ -16,7 +23,8 @@ from engine.home import create_home
 from engine.training.process import ERROR_FILE, JOB_FILE, failure
 from engine.training.recipe_process import work_on
 from model.errors import TrainingError
-from model.files.checkpoints import load_checkpoint, save_checkpoint
+from model.files.checkpoints import default_checkpoint, load_checkpoint, save_checkpoint
+from model.training.curves import read_curve
 from model.training.recipe import RECIPES, load_recipe
 from tests.engine.training.test_sources import annotate, ingest
 from tests.model.training.conftest import build_micro
@@ -102,6 +110,68 @@ def test_a_homes_data_set_trains_with_a_recipe_and_without(tmp_path: Path) -> No
         assert pq.read_table(tmp_path / folder / "metrics.parquet")["loss"].to_pylist()[0] > 0
 
 
+KILLED = """
+size = "nano"
+start = "packaged"
+data = ["drawn:"]
+
+[train]
+steps = 5
+frames = 3
+clips_per_step = 2
+objects = 2
+still_share = 0.3
+accumulate = 2
+workers = 1
+drop_path = 0.2
+ema_decay = 0.9
+save_every = 2
+
+[[stages]]
+name = "masks"
+image_size = 64
+mode = "masks"
+
+[[stages]]
+name = "clicks"
+image_size = 64
+mode = "all"
+checkpoint_activations = true
+"""
+
+
+@pytest.mark.slow
+def test_a_training_of_sam2_that_is_killed_ends_in_the_same_weights(tmp_path: Path) -> None:
+    """The whole command (SAM 2, drawn clips, a loader's process, two stages), killed by SIGKILL in each stage."""
+    recipe = tmp_path / "killed.toml"
+    recipe.write_text(KILLED)
+
+    def start(out: str) -> subprocess.Popen[bytes]:
+        engine = Path(sys.executable).with_name("engine")
+        command = [engine, "model", "train", recipe, "--out", out]
+        return subprocess.Popen(list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    def kill_after(stage: str, step: int) -> None:
+        folder = tmp_path / "cut" / stage
+        with start("cut") as process:
+            while max((row["step"] for row in read_curve(folder)), default=0) < step:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+
+    assert start("whole").wait() == 0
+    kill_after("masks", 3)
+    kill_after("clicks", 3)
+    assert start("cut").wait() == 0
+    ends = [load_file(tmp_path / out / "checkpoint.safetensors") for out in ("whole", "cut")]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert not all(
+        torch.equal(value, ends[0][name]) for name, value in load_file(default_checkpoint()).items()
+    )
+
+
 @pytest.mark.slow
 def test_processes_train_together_and_their_errors_are_told(tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
@@ -127,6 +197,7 @@ def test_a_trunk_is_pre_trained_on_a_folder_of_pictures(tmp_path: Path) -> None:
         "train", "nano-mae", "--data", f"pictures:{pictures}=2", "--data", "drawn:=1", *small, "--out", "mae"
     )
     assert "Next: engine model train nano-images --from mae" in said
+    assert "pictures a second" in said
     assert load_checkpoint(tmp_path / "mae" / "checkpoint.safetensors").config.size == "nano"
 
 
