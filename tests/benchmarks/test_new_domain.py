@@ -30,7 +30,13 @@ def test_both_weights_are_scored_on_what_was_kept_back(tmp_path: Path):
 
 def test_the_table_tells_what_was_gained():
     found = Adapted(
-        {"mask": 45.0}, {"mask": 52.5}, {"copy-first-mask": 47.7}, objects=16, steps=300, seconds=179.6
+        {"mask": 45.0},
+        {"mask": 52.5},
+        {"copy-first-mask": 47.7},
+        objects=16,
+        steps=300,
+        seconds=179.6,
+        cpu_s=179.0,
     )
     assert found.markdown().splitlines() == [
         "| J&F of 16 objects | before | after 180 s | gain |",

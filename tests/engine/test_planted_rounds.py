@@ -73,8 +73,11 @@ def plant(home: EngineHome, round_id: str, spoil: Spoil, folder: Path) -> str:
     return digest
 
 
-def assert_refused(home: EngineHome, round_id: str, champion: str) -> None:
-    """The round is closed, its champion the old one, and what refused the challenger is in record and report."""
+def assert_refused(home: EngineHome, round_id: str, champion: str, own: str = "mask") -> None:
+    """The round is closed, its champion the old one, and what refused the challenger is in record and report.
+
+    `own` is the protocol of the round's phase.
+    """
     close, gate, trained = (
         read_commit(home.store, round_id, stage) for stage in ("close", "evaluate", "retrain")
     )
@@ -88,10 +91,8 @@ def assert_refused(home: EngineHome, round_id: str, champion: str) -> None:
         row for row in read_parts(home, gate.files, "metrics").to_pylist() if row["role"] in ("gate", "floor")
     ]
     suites = {(row["role"], row["suite"], row["protocol"]) for row in rows}
-    assert {("gate", None, "mask"), ("gate", "retention", "mask"), ("floor", "retention", "mask")} <= suites
-    main = next(
-        row for row in rows if row["role"] == "gate" and not row["suite"] and row["protocol"] == "mask"
-    )
+    assert {("gate", None, own), ("gate", "retention", own), ("floor", "retention", own)} <= suites
+    main = next(row for row in rows if row["role"] == "gate" and not row["suite"] and row["protocol"] == own)
     assert main["verdict"].startswith("failed") and main["jf"] < -3
     page = next(path for path in write_reports(home, round_id=round_id)).read_text(encoding="utf-8")
     assert "not promoted" in page and "Too much lost" in page and "first weights" in page
@@ -106,15 +107,18 @@ def test_training_that_went_wrong_is_refused(wrong: dict[str, float], nano_home:
     assert_refused(home, opening.round_id, champion)
 
 
-@pytest.mark.parametrize("spoil", [add_noise, swap_heads])
+@pytest.mark.parametrize(
+    ("phase", "spoil", "own"),
+    [(1, add_noise, "mask"), (2, add_noise, "mask"), (2, swap_heads, "mask"), (3, add_noise, "3-click")],
+)
 def test_weights_that_took_the_place_of_the_trained_ones_are_refused(
-    spoil: Spoil, nano_home: EngineHome, tmp_path: Path
+    phase: int, spoil: Spoil, own: str, nano_home: EngineHome, tmp_path: Path
 ) -> None:
     torch.set_num_threads(1)
     champion = champion_checkpoint(nano_home)
-    opening = open_round(nano_home, phase=2)
+    opening = open_round(nano_home, phase=phase)
     digest = plant(nano_home, opening.round_id, spoil, tmp_path)
     assert advance_round(nano_home, opening.round_id).state == "done"
     trained = read_commit(nano_home.store, opening.round_id, "retrain")
     assert trained and trained.summary["challenger"] == digest
-    assert_refused(nano_home, opening.round_id, champion)
+    assert_refused(nano_home, opening.round_id, champion, own)
