@@ -133,6 +133,11 @@ def _first_bytes(path: Path) -> bytes:
 def _state_dict(path: Path) -> State:
     """The state dict in a torch archive, its tensors still in the file."""
     content = _unpickle(path)
+    if isinstance(content, dict) and content.keys() >= {"network", "optimiser"}:
+        raise CheckpointError(
+            f"checkpoint {path} is a state that a training goes on from, not weights: take checkpoint.safetensors "
+            "beside it, and where that is not there yet run the training's command again to its end"
+        )
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"checkpoint {path} holds no state dict (under the key 'model', or bare)")

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.errors import TrainingError
+from model.errors import CheckpointError, TrainingError
+from model.files.checkpoints import load_checkpoint
 from model.training import curves, state
 from model.training.curves import read_curve
 from model.training.state import States, alone_in
@@ -108,6 +109,11 @@ def test_a_damaged_state_falls_back_to_the_one_before(
     assert "damaged; going back" in caplog.text
     assert weights(result) == weights(whole)
     assert result.rows == whole.rows
+
+
+def test_a_state_is_not_taken_for_weights(cut: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"not weights: take checkpoint.safetensors beside it"):
+        load_checkpoint(States(cut, keep=2).saved()[0].path)
 
 
 def test_a_run_with_damaged_states_only_does_not_start_anew_by_itself(cut: Path) -> None:
