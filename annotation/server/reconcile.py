@@ -3,11 +3,13 @@
 The page is never asked; it saves a draft some seconds after a change. A draft speaks of a page only if it was saved
 after our last answer there had time to arrive; before that, what it shows may simply be old. And of pages that the
 person never turned to, Label Studio saves what it loaded, whatever has come since: there an older state means nothing.
+So it does now and then for a page that is being turned; but undo in the page takes an answer back on all its pages.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,10 +69,13 @@ def compare(
 ) -> Findings:
     """Set a draft against the history. PageError when a picture in it is damaged."""
     found = Findings()
-    for page, past in enumerate(history.pages):
+    seen: list[tuple[str, bool]] = []
+    for page in range(len(history.pages)):
         _compare_flag(marks, page, history, found)
         absent = marks.visibility.get(page) == "absent"
-        look = NOTHING if absent else looks.of(marks, page)
+        seen.append((NOTHING if absent else looks.of(marks, page), absent))
+    standing = _standing_answers(history, seen)
+    for page, (past, (look, absent)) in enumerate(zip(history.pages, seen, strict=True)):
         if _stands(past, look, absent):
             past.seen = True
             found.shown.append(page)
@@ -78,7 +83,8 @@ def compare(
         if saved_at <= past.current.at + settle_s:
             continue
         earlier = past.find(look, absent=absent)
-        if earlier is not None and not (absent or past.current.faced or past.seen):
+        loaded = not past.seen or (look != NOTHING and past.current.event_id in standing)
+        if earlier is not None and loaded and not (absent or past.current.faced):
             found.outdated.append(page)
         elif earlier is not None:
             found.restored[page] = earlier
@@ -95,6 +101,17 @@ def compare(
 def _stands(past: PageHistory, look: str, absent: bool) -> bool:
     now = past.current
     return now.absent == absent and (absent or now.look == look)
+
+
+def _standing_answers(history: History, seen: Sequence[tuple[str, bool]]) -> set[str]:
+    """Acts whose masks a draft shows on a page where they can be told from what was there before."""
+    return {
+        past.current.event_id
+        for past, (look, absent) in zip(history.pages, seen, strict=True)
+        if past.place > 0
+        and _stands(past, look, absent)
+        and (past.versions[past.place - 1].look, past.versions[past.place - 1].absent) != (look, absent)
+    }
 
 
 def _compare_flag(marks: PageMarks, page: int, history: History, found: Findings) -> None:

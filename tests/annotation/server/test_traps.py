@@ -188,6 +188,35 @@ def test_old_masks_of_pages_nobody_turned_to_are_no_undo(make_world):
     run(story())
 
 
+def test_an_old_mask_of_one_page_of_an_answer_is_no_undo(make_world):
+    """A page that is being turned may be saved as it was loaded, though an earlier draft showed the answer there."""
+
+    async def story():
+        masks = {4 * n: encode(disc(30, 30, 3 + n)) for n in range(6)}
+        async with make_world(phase=2, masks=masks) as world:
+            page = world.page()
+            loaded = copy.deepcopy(page.regions)
+            await page.enter(0, "p")
+            world.clock.wait(5)
+            page.save()
+            await page.click(5, 42, 30)
+            newer = copy.deepcopy(page.regions)
+            page.regions["f00003"] = loaded["f00003"]
+            world.clock.wait(5)
+            page.save()
+            page.regions = newer
+            await page.click(0, 18, 30)
+            assert world.log("undo", "brush") == []
+            assert np.array_equal(page.mask(3), decode(world.sessions[0].standing(3).mask))
+            page.regions |= {f"f{n:05d}": loaded[f"f{n:05d}"] for n in range(1, 5)}
+            world.clock.wait(5)
+            page.save()  # all of them, as Ctrl+Z leaves them
+            await page.enter(0, "?", save=False)
+            assert set(world.log("undo")[0].answers) == {4, 8, 12, 16}
+
+    run(story())
+
+
 def test_a_draft_older_than_the_answer_undoes_nothing(make_world):
     async def story():
         async with make_world(phase=1) as world:
